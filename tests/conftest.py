@@ -1,0 +1,30 @@
+"""Fixtures that several test modules share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+Tone = Callable[..., NDArray[np.float32]]
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """Return a random generator that is the same in every run."""
+    return np.random.default_rng(20_240_115)
+
+
+@pytest.fixture
+def tone() -> Tone:
+    """Return a function that makes a sine (N,) of `seconds` at `frequency` Hz and `rate` Hz."""
+
+    def make(
+        seconds: float = 1.0, frequency: float = 440.0, rate: int = 16_000, level: float = 0.3
+    ) -> NDArray[np.float32]:
+        time = np.arange(round(seconds * rate)) / rate
+        return (level * np.sin(2 * np.pi * frequency * time)).astype(np.float32)
+
+    return make
