@@ -1,0 +1,447 @@
+"""Who-sounds-when on paper: RTTM and UEM files, segments, and frames made of segments.
+
+RTTM lines have ten fields, ``SPEAKER <uri> <channel> <onset> <duration> <NA> <NA> <label>
+<confidence> <NA>``; UEM lines have four, ``<uri> <channel> <onset> <offset>``. Times are in
+seconds. Nothing here needs more than NumPy.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audioseg_xai.errors import AnnotationError, LabelError
+from audioseg_xai.frames import FRAME_SHIFT, HOP, SAMPLE_RATE, WINDOW
+from audioseg_xai.labels import CLASSES, UNKNOWN, canonical
+from audioseg_xai.textfields import (
+    COMMENT,
+    Source,
+    check_times,
+    decimal_bounds,
+    field_lines,
+    parse_number,
+    write_lines,
+)
+
+Region = tuple[float, float]
+"""Onset and offset of a stretch of time, in seconds."""
+
+_ABSENT = frozenset({"<NA>", "NA"})
+_CHANNELS = frozenset({"0", "1"}) | _ABSENT
+
+
+@functools.total_ordering
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of time with a label.
+
+    Parameters
+    ----------
+    onset : float
+        Beginning, in seconds from the start of the recording; not negative.
+    offset : float
+        End, in seconds, exclusive; greater than `onset`.
+    label : str
+        What sounds: a class name, or as it stands in a file read with ``raw_labels``.
+    confidence : float, optional
+        How sure its maker was; None when unknown.
+
+    Raises
+    ------
+    AnnotationError
+        If the times are not finite, the onset is negative or the duration not positive.
+    """
+
+    onset: float
+    offset: float
+    label: str
+    confidence: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse times that are no stretch of time."""
+        check_times(self.onset, self.offset)
+
+    @property
+    def duration(self) -> float:
+        """Length in seconds."""
+        return self.offset - self.onset
+
+    def __lt__(self, other: object) -> bool:
+        """Order by onset, offset, label, then confidence, unknown first."""
+        if not isinstance(other, Segment):
+            return NotImplemented
+        return self._key() < other._key()
+
+    def _key(self) -> tuple[float, float, str, float]:
+        confidence = -math.inf if self.confidence is None else self.confidence
+        return self.onset, self.offset, self.label, confidence
+
+
+def check_uri(uri: str) -> str:
+    """Return `uri` if it can name a recording in RTTM and UEM files.
+
+    Raises
+    ------
+    AnnotationError
+        If it is empty, has whitespace in it, or begins like a comment (``;;``).
+    """
+    if uri.split() != [uri] or uri.startswith(COMMENT):
+        raise AnnotationError(
+            f"{uri!r} cannot name a recording: it must not be empty, contain whitespace or "
+            f"begin with {COMMENT!r}; rename the recording, for example with '_' for spaces"
+        )
+    return uri
+
+
+def safe_uri(path: str | Path) -> str:
+    """Return a name for the recording in file `path`: the file name without its suffix.
+
+    Whitespace, and bytes of the name that are not UTF-8, become ``_``.
+
+    Raises
+    ------
+    AnnotationError
+        If nothing remains that can name a recording.
+
+    Examples
+    --------
+    >>> safe_uri("/archive/News of 9 May.flac")
+    'News_of_9_May'
+    """
+    stem = Path(path).stem.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return check_uri("".join("_" if c.isspace() or c == "\ufffd" else c for c in stem))
+
+
+def read_rttm(source: Source, *, raw_labels: bool = False) -> dict[str, list[Segment]]:
+    """Read the segments of an RTTM file.
+
+    Byte-order marks, CRLF line ends, blank lines, ``;;`` comments and ``SPKR-INFO`` lines are
+    accepted, as are channels 0 and 1 and lines without the last field.
+
+    Parameters
+    ----------
+    source : str, Path or file
+        Path, or open text or binary file.
+    raw_labels : bool, optional
+        Keep labels (speaker names, say) as they stand; by default they must be classes or
+        their aliases, and class names are returned.
+
+    Returns
+    -------
+    dict of str to list of Segment
+        Sorted segments by uri, in the order in which the uris first occur.
+
+    Raises
+    ------
+    AnnotationError
+        If the file cannot be read, or a line is not understood; names file and line.
+    """
+    annotations: dict[str, list[Segment]] = {}
+    for where, fields in field_lines(source):
+        if fields[0] == "SPKR-INFO":
+            continue
+        try:
+            uri, segment = _parse_rttm(fields, raw_labels)
+        except (AnnotationError, LabelError) as error:
+            raise AnnotationError(f"{where}: {error}") from None
+        annotations.setdefault(uri, []).append(segment)
+    return {uri: sorted(segments) for uri, segments in annotations.items()}
+
+
+def write_rttm(annotations: Mapping[str, Iterable[Segment]], target: str | Path | IO[str]) -> None:
+    """Write segments as RTTM, sorted by uri, onset and label.
+
+    A recording without segments leaves no line, because RTTM has no line for it.
+
+    Parameters
+    ----------
+    annotations : mapping of str to iterable of Segment
+        Segments by uri.
+    target : str, Path or text file
+        A path is written whole or not at all.
+
+    Raises
+    ------
+    AnnotationError
+        If a uri or a label cannot stand in RTTM.
+    """
+    uris = sorted(annotations)
+    lines = [line for uri in uris for line in rttm_lines(uri, annotations[uri])]
+    write_lines(lines, target)
+
+
+def rttm_lines(uri: str, segments: Iterable[Segment]) -> Iterator[str]:
+    """Yield the RTTM line of each segment, without line end, sorted by onset and label.
+
+    Times have milliseconds, and more decimals where a segment would vanish otherwise. Onset
+    and offset are rounded, and the duration is their difference, so that segments which
+    touched still touch.
+
+    Raises
+    ------
+    AnnotationError
+        If `uri` or a label has whitespace in it.
+    """
+    check_uri(uri)
+    # Sorted as written, so that reading and writing again changes nothing.
+    for onset, label, duration, confidence in sorted(_rttm_fields(s) for s in segments):
+        if label.split() != [label]:
+            raise AnnotationError(f"{uri}: label {label!r} is empty or has whitespace")
+        yield f"SPEAKER {uri} 1 {onset} {duration} <NA> <NA> {label} {confidence} <NA>"
+
+
+def read_uem(source: Source) -> dict[str, list[Region]]:
+    """Read the scored regions of a UEM file.
+
+    Parameters
+    ----------
+    source : str, Path or file
+        Path, or open text or binary file.
+
+    Returns
+    -------
+    dict of str to list of (onset, offset)
+        Sorted regions by uri, in seconds; overlapping ones merged.
+
+    Raises
+    ------
+    AnnotationError
+        If the file cannot be read, or a line is not understood; names file and line.
+    """
+    regions: dict[str, list[Region]] = {}
+    for where, fields in field_lines(source):
+        try:
+            uri, region = _parse_uem(fields)
+        except AnnotationError as error:
+            raise AnnotationError(f"{where}: {error}") from None
+        regions.setdefault(uri, []).append(region)
+    return {uri: merge_regions(found) for uri, found in regions.items()}
+
+
+def write_uem(regions: Mapping[str, Iterable[Region]], target: str | Path | IO[str]) -> None:
+    """Write scored regions as UEM, sorted by uri and onset; a path is written atomically.
+
+    Raises
+    ------
+    AnnotationError
+        If a uri has whitespace in it, or a region is not one.
+    """
+    lines = []
+    for uri in sorted(regions):
+        for onset, offset in sorted(regions[uri]):
+            check_times(onset, offset)
+            first, last = decimal_bounds(onset, offset)
+            lines.append(f"{check_uri(uri)} 1 {first} {last}")
+    write_lines(lines, target)
+
+
+def merge_regions(regions: Iterable[Region]) -> list[Region]:
+    """Return the union of `regions`: sorted, with those that overlap or touch joined.
+
+    Examples
+    --------
+    >>> merge_regions([(3.0, 4.0), (0.0, 2.0), (1.0, 2.5)])
+    [(0.0, 2.5), (3.0, 4.0)]
+    """
+    merged: list[Region] = []
+    for onset, offset in sorted(regions):
+        if merged and onset <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], offset))
+        else:
+            merged.append((onset, offset))
+    return merged
+
+
+def crop(segments: Iterable[Segment], onset: float, offset: float) -> list[Segment]:
+    """Return the parts of `segments` inside ``[onset, offset)`` seconds, times kept."""
+    return [
+        Segment(max(s.onset, onset), min(s.offset, offset), s.label, s.confidence)
+        for s in segments
+        if max(s.onset, onset) < min(s.offset, offset)
+    ]
+
+
+def segments_to_frames(
+    segments: Iterable[Segment],
+    num_frames: int,
+    classes: Sequence[str] = CLASSES,
+    known: Iterable[str] = CLASSES,
+    uem: Iterable[Region] | None = None,
+) -> NDArray[np.int8]:
+    """Label frames by what sounds at their centre, sample ``320 t + 200``.
+
+    Parameters
+    ----------
+    segments : iterable of Segment
+        What sounds; labels must be in `classes`.
+    num_frames : int
+        Number of frames T.
+    classes : sequence of str, optional
+        Names of the C columns.
+    known : iterable of str, optional
+        Classes that the annotators labelled: the others are unknown, and segments of theirs
+        are left out.
+    uem : iterable of (onset, offset), optional
+        Where they labelled, in seconds; frames outside are unknown. Everywhere by default.
+
+    Returns
+    -------
+    ndarray of int8 [shape=(T, C)]
+        1 where the class sounds, 0 where it does not, -1 where that is unknown.
+
+    Raises
+    ------
+    AnnotationError
+        If a segment has a label that is not in `classes`.
+    """
+    frames = np.zeros((num_frames, len(classes)), dtype=np.int8)
+    for segment in segments:
+        if segment.label not in classes:
+            raise AnnotationError(f"segment label {segment.label!r} is not in {tuple(classes)}")
+        frames[_frame_slice(segment.onset, segment.offset), classes.index(segment.label)] = 1
+    labelled = set(known)
+    frames[:, [name not in labelled for name in classes]] = UNKNOWN
+    if uem is not None:
+        outside = np.ones(num_frames, dtype=bool)
+        for onset, offset in uem:
+            outside[_frame_slice(onset, offset)] = False
+        frames[outside] = UNKNOWN
+    return frames
+
+
+def frames_to_segments(
+    active: NDArray[Any], classes: Sequence[str] = CLASSES, duration: float | None = None
+) -> list[Segment]:
+    """Turn runs of active frames into segments.
+
+    Frame ``t`` stands for ``[0.02 t, 0.02 (t + 1))`` seconds, and the last frame of the
+    recording reaches to its end.
+
+    Parameters
+    ----------
+    active : ndarray of bool [shape=(T, C)]
+        Decisions.
+    classes : sequence of str, optional
+        Names of the C columns.
+    duration : float, optional
+        Length of the recording in seconds; ``0.02 T`` by default.
+
+    Returns
+    -------
+    list of Segment
+        Sorted; without confidence.
+
+    Raises
+    ------
+    AnnotationError
+        If `active` has another shape, or `duration` ends before the last frame begins.
+    """
+    active = np.asarray(active, dtype=bool)
+    if active.ndim != 2 or active.shape[1] != len(classes):
+        raise AnnotationError(f"decisions have shape {active.shape}, not (T, {len(classes)})")
+    edges = _frame_edges(len(active), duration)
+    segments = [
+        Segment(edges[first], edges[last], name)
+        for column, name in enumerate(classes)
+        for first, last in runs(active[:, column])
+    ]
+    return sorted(segments)
+
+
+def runs(active: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Return first and last-plus-one index of every run of True in a vector.
+
+    Examples
+    --------
+    >>> runs(np.array([True, True, False, True]))
+    [(0, 2), (3, 4)]
+    """
+    padded = np.concatenate(([False], active, [False]))
+    changes = np.flatnonzero(padded[1:] != padded[:-1]).tolist()
+    return list(zip(changes[::2], changes[1::2], strict=True))
+
+
+def _frame_edges(num_frames: int, duration: float | None) -> list[float]:
+    # t * HOP / SAMPLE_RATE rather than t * 0.02: the quotient is the float nearest to the time.
+    edges = [t * HOP / SAMPLE_RATE for t in range(num_frames + 1)]
+    if duration is not None and num_frames:
+        if not duration > edges[-2]:
+            raise AnnotationError(
+                f"a recording of {duration} s cannot have {num_frames} frames of {FRAME_SHIFT} s"
+            )
+        edges[-1] = duration
+    return edges
+
+
+def _frame_slice(onset: float, offset: float) -> slice:
+    """Frames whose centre lies in ``[onset, offset)``."""
+    return slice(_first_centre_from(onset), _first_centre_from(offset))
+
+
+def _first_centre_from(seconds: float) -> int:
+    # Times come from decimal text, so they may miss the centre they mean by a rounding error.
+    return max(0, math.ceil((seconds * SAMPLE_RATE - WINDOW / 2 - 1e-6) / HOP))
+
+
+def _parse_rttm(fields: list[str], raw_labels: bool) -> tuple[str, Segment]:
+    if fields[0] != "SPEAKER":
+        raise AnnotationError(
+            f"expected a line that begins with SPEAKER, found {fields[0]!r}; is it an RTTM file?"
+        )
+    if len(fields) not in (9, 10):
+        raise AnnotationError(
+            f"expected 10 fields, found {len(fields)}; write 'SPEAKER <uri> 1 <onset> <duration> "
+            "<NA> <NA> <label> <NA> <NA>' with no spaces in <uri>"
+        )
+    _check_channel(fields[2])
+    onset = parse_number(fields[3], "onset")
+    duration = parse_number(fields[4], "duration")
+    if duration <= 0:
+        raise AnnotationError(f"duration {fields[4]} is not positive; correct or remove the line")
+    label = fields[7] if raw_labels else _class_label(fields[7])
+    confidence = None if fields[8] in _ABSENT else parse_number(fields[8], "confidence")
+    return check_uri(fields[1]), Segment(onset, onset + duration, label, confidence)
+
+
+def _parse_uem(fields: list[str]) -> tuple[str, Region]:
+    if len(fields) != 4:
+        raise AnnotationError(
+            f"expected 4 fields, found {len(fields)}; write '<uri> 1 <onset> <offset>' "
+            "with no spaces in <uri>"
+        )
+    _check_channel(fields[1])
+    region = (parse_number(fields[2], "onset"), parse_number(fields[3], "offset"))
+    check_times(*region)
+    return check_uri(fields[0]), region
+
+
+def _class_label(name: str) -> str:
+    try:
+        return canonical(name)
+    except LabelError as error:
+        raise AnnotationError(
+            f"{error}; if these are speaker names, make a data directory of them first "
+            "(xai-segment prepare)"
+        ) from None
+
+
+def _check_channel(channel: str) -> None:
+    if channel not in _CHANNELS:
+        raise AnnotationError(
+            f"channel {channel!r}: expected 0 or 1, because all channels of a recording are "
+            "mixed into one; annotate the mixture"
+        )
+
+
+def _rttm_fields(segment: Segment) -> tuple[Decimal, str, Decimal, str]:
+    onset, offset = decimal_bounds(segment.onset, segment.offset)
+    confidence = "<NA>" if segment.confidence is None else f"{segment.confidence:.3f}"
+    return onset, segment.label, offset - onset, confidence
