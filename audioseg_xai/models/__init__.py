@@ -1,0 +1,1 @@
+"""Teacher, student, and the directory that a trained one lives in."""

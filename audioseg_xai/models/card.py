@@ -1,0 +1,95 @@
+"""The model card: what a model is, what it was made of, how good it is, where it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from audioseg_xai.models.directory import ModelConfig
+
+
+def render_card(config: ModelConfig) -> str:
+    """Return the card of a model in Markdown, made of nothing but its ``config.json``."""
+    parts = [
+        _head(config),
+        _metrics(config),
+        _decoding(config),
+        _data(config.data),
+        _limits(config),
+        _provenance(config.provenance),
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def _head(config: ModelConfig) -> str:
+    network = config.network
+    what = (
+        f"Explainable student: {network.components} components of an NMF dictionary "
+        f"({'trained along' if network.trainable_dictionary else 'fixed'})"
+        if network.kind == "student"
+        else "Teacher (black box)"
+    )
+    return (
+        f"# audioseg_xai {network.kind}\n\n{what}. Decides {', '.join(network.classes)}, "
+        "several at once, every 20 ms, on 16 kHz audio. "
+        f"{network.spectrogram.num_bins} frequency bins, TCN of {network.tcn.channels} channels, "
+        f"{2 * network.receptive_field + 1} frames of context.\n"
+    )
+
+
+def _metrics(config: ModelConfig) -> str:
+    lines = ["## How good it is\n"]
+    for dataset, by_class in config.metrics.items():
+        names = list(dict.fromkeys(name for values in by_class.values() for name in values))
+        lines.append(f"{dataset}:\n")
+        rows = [[c, *(f"{values.get(n, float('nan')):.3f}" for n in names)]
+                for c, values in by_class.items()]
+        lines += [*_table(["class", *names], rows), ""]
+    return "\n".join(lines)
+
+
+def _decoding(config: ModelConfig) -> str:
+    rows = [
+        [name, f"{d.onset:.3f}", f"{d.offset:.3f}", f"{d.min_duration:.2f}", f"{d.min_gap:.2f}"]
+        for name, d in config.decoding.items()
+    ]
+    header = ["class", "onset", "offset", "min duration (s)", "min gap (s)"]
+    return "\n".join(["## How it decides\n", *_table(header, rows), ""])
+
+
+def _data(data: list[dict[str, Any]]) -> str:
+    if not data:
+        return ""
+    header = list(dict.fromkeys(name for source in data for name in source))
+    rows = [[str(source.get(name, "")) for name in header] for source in data]
+    return "\n".join(["## What it was trained on\n", *_table(header, rows), ""])
+
+
+def _limits(config: ModelConfig) -> str:
+    absent = [name for name in ("speech", "music", "noise", "overlap")
+              if name not in config.decoding]
+    lines = ["## What it cannot do\n"]
+    if absent:
+        lines.append(f"- It was not taught {', '.join(absent)}, and says nothing about them.")
+    lines += [
+        "- Overlapped speech is the hardest class: look at its F1 above before trusting it.",
+        "- Trained on mixtures of recordings; voices, music and noises far from its sources "
+        "may be taken for one another.",
+        "- The explanation tells what the decision is computed from, not why the world is so.",
+    ]
+    return "\n".join([*lines, ""])
+
+
+def _provenance(provenance: dict[str, Any]) -> str:
+    tool = provenance.get("tool", "")
+    libraries = ", ".join(f"{k} {v}" for k, v in provenance.get("libraries", {}).items())
+    return f"## Provenance\n\n{tool}; {libraries}; {provenance.get('created', '')}.\n"
+
+
+def _table(header: list[str], rows: Iterable[list[str]]) -> list[str]:
+    return [
+        "| " + " | ".join(header) + " |",
+        "|" + " --- |" * len(header),
+        *("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows),
+    ]

@@ -1,0 +1,200 @@
+"""The black-box teacher and its explainable student."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, NamedTuple
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from audioseg_xai.config import Config
+from audioseg_xai.features import SpectrogramConfig
+from audioseg_xai.labels import CLASSES
+from audioseg_xai.models.front_end import (
+    FrontEndConfig,
+    SpectrogramFrontEndConfig,
+    build_front_end,
+)
+from audioseg_xai.models.level import LevelConfig, LevelNorm
+from audioseg_xai.models.tcn import TCN, TCNConfig
+
+
+class NetworkConfig(Config):
+    """What teacher and student have in common.
+
+    Attributes
+    ----------
+    spectrogram : SpectrogramConfig
+        FFT size.
+    level : LevelConfig
+        Level normalisation of the spectrogram.
+    front_end : SpectrogramFrontEndConfig or FeatureFrontEndConfig
+        What the network listens to.
+    tcn : TCNConfig
+        Size of the temporal network.
+    classes : tuple of str
+        The classes that the network decides, axis C.
+    """
+
+    spectrogram: SpectrogramConfig = SpectrogramConfig()
+    level: LevelConfig = LevelConfig()
+    front_end: FrontEndConfig = SpectrogramFrontEndConfig()
+    tcn: TCNConfig = TCNConfig()
+    classes: tuple[str, ...] = CLASSES
+
+    @property
+    def receptive_field(self) -> int:
+        """Frames of input that an output sees on each side of its own, level included."""
+        return self.level.context + self.front_end.receptive_field + self.tcn.receptive_field
+
+
+class TeacherConfig(NetworkConfig):
+    """Settings of a `Teacher`."""
+
+    kind: Literal["teacher"] = "teacher"
+
+
+class StudentConfig(NetworkConfig):
+    """Settings of a `Student`.
+
+    Attributes
+    ----------
+    components : int
+        K, the number of atoms of the dictionary.
+    trainable_dictionary : bool
+        Whether training moves W (kept non-negative, atoms of unit norm).
+    analysis : bool
+        Whether the activations also see their own frame of the spectrogram through a linear map.
+        Only with the spectrogram front end.
+    """
+
+    kind: Literal["student"] = "student"
+    components: int = Field(default=256, ge=1)
+    trainable_dictionary: bool = False
+    analysis: bool = True
+
+
+AnyNetworkConfig = Annotated[TeacherConfig | StudentConfig, Field(discriminator="kind")]
+
+
+class Network(nn.Module):
+    """Level normalisation, front end and TCN; the base of `Teacher` and `Student`."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.level_norm = LevelNorm(config.level, config.spectrogram.fft_size)
+        bins, channels = config.spectrogram.num_bins, config.tcn.channels
+        self.front_end = build_front_end(config.front_end, bins, channels)
+        self.tcn = TCN(config.tcn)
+
+    def embed(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Map inputs (B, T, F or D) to an embedding (B, T, channels)."""
+        embedding: torch.Tensor = self.tcn(self.front_end(inputs))
+        return embedding.transpose(1, 2)
+
+
+class Teacher(Network):
+    """The black box: front end, TCN and a linear layer to the class logits.
+
+    Parameters
+    ----------
+    config : TeacherConfig
+        Sizes.
+    """
+
+    def __init__(self, config: TeacherConfig) -> None:
+        super().__init__(config)
+        self.config = config
+        self.classifier = nn.Linear(config.tcn.channels, len(config.classes))
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return class logits.
+
+        Parameters
+        ----------
+        inputs : torch.Tensor, shape (B, T, F or D)
+            `level_norm` of a log spectrogram, or upstream features.
+
+        Returns
+        -------
+        torch.Tensor, shape (B, T, C)
+            Logits; their sigmoid is the probability of each class.
+        """
+        logits: torch.Tensor = self.classifier(self.embed(inputs).relu())
+        return logits
+
+
+class StudentOutput(NamedTuple):
+    """What a `Student` returns.
+
+    Attributes
+    ----------
+    logits : torch.Tensor, shape (B, T, C)
+        Theta H + b.
+    activations : torch.Tensor, shape (B, T, K)
+        H, non-negative.
+    """
+
+    logits: torch.Tensor
+    activations: torch.Tensor
+
+
+class Student(Network):
+    """The explainable proxy: H = relu(Psi(x)), logits = Theta H + b, spectrogram ~ W H.
+
+    Mariotte et al., "An Explainable Proxy Model for Multilabel Audio Segmentation", ICASSP 2024.
+
+    Parameters
+    ----------
+    config : StudentConfig
+        Sizes.
+    dictionary : torch.Tensor, shape (F, K), optional
+        W, non-negative with columns of unit L2 norm. Left out only where weights are loaded
+        afterwards.
+    """
+
+    dictionary: torch.Tensor
+
+    def __init__(self, config: StudentConfig, dictionary: torch.Tensor | None = None) -> None:
+        super().__init__(config)
+        self.config = config
+        bins, channels = config.spectrogram.num_bins, config.tcn.channels
+        if dictionary is None:
+            dictionary = torch.full((bins, config.components), bins**-0.5)
+        if config.trainable_dictionary:
+            self.dictionary = nn.Parameter(dictionary.clone())
+        else:
+            self.register_buffer("dictionary", dictionary.clone())
+        self.to_activations = nn.Linear(channels, config.components)
+        sees_spectrogram = isinstance(config.front_end, SpectrogramFrontEndConfig)
+        self.analysis = (
+            nn.Linear(bins, config.components, bias=False)
+            if config.analysis and sees_spectrogram
+            else None
+        )
+        self.classifier = nn.Linear(config.components, len(config.classes))
+
+    def forward(self, inputs: torch.Tensor) -> StudentOutput:
+        """Return logits and activations.
+
+        Parameters
+        ----------
+        inputs : torch.Tensor, shape (B, T, F or D)
+            `level_norm` of a log spectrogram, or upstream features.
+        """
+        excitation = self.to_activations(self.embed(inputs))
+        if self.analysis is not None:
+            excitation = excitation + self.analysis(inputs)
+        activations = excitation.relu()
+        return StudentOutput(self.classifier(activations), activations)
+
+    def reconstruct(self, activations: torch.Tensor) -> torch.Tensor:
+        """Return W H for activations (B, T, K): the normalised spectrogram (B, T, F)."""
+        return activations @ self.dictionary.T
+
+    @torch.no_grad()
+    def constrain_dictionary(self) -> None:
+        """Project W back to non-negative atoms of unit norm, after an optimiser step."""
+        self.dictionary.clamp_(min=0)
+        self.dictionary.div_(self.dictionary.norm(dim=0, keepdim=True).clamp_min(1e-12))

@@ -1,0 +1,1 @@
+"""Training of teachers and students from feature archives."""

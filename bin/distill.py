@@ -1,0 +1,54 @@
+"""Train the explainable student from a teacher, labels and a dictionary."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from audioseg_xai.cli import command, device_option, num_workers_option
+
+
+@command()
+@click.option("--train", required=True, type=Path, metavar="DIR", help="Archive to learn from.")
+@click.option("--valid", required=True, type=Path, metavar="DIR", help="Archive that stops it.")
+@click.option("--dictionary", required=True, type=Path, metavar="FILE", help="W.")
+@click.option("--teacher", type=Path, metavar="DIR", help="Model to imitate; needed with alpha.")
+@click.option("--config", type=Path, metavar="YAML", help="Network, schedule and loss weights.")
+@click.option("--output", required=True, type=Path, metavar="DIR", help="Model directory.")
+@click.option("--work", type=Path, metavar="DIR", help="Checkpoints; OUTPUT/train by default.")
+@device_option
+@num_workers_option
+def cli(
+    train: Path,
+    valid: Path,
+    dictionary: Path,
+    teacher: Path | None,
+    config: Path | None,
+    output: Path,
+    work: Path | None,
+    device: str,
+    num_workers: int,
+) -> None:
+    """Train the explainable student; a run that was stopped goes on."""
+    from audioseg_xai.archive import Archive
+    from audioseg_xai.config import load_yaml
+    from audioseg_xai.models.directory import load_model, save_model
+    from audioseg_xai.training.dictionary import load_dictionary
+    from audioseg_xai.training.student import StudentRun, distill
+
+    model = distill(
+        Archive(train),
+        Archive(valid),
+        load_yaml(config, StudentRun) if config else StudentRun(),
+        load_dictionary(dictionary),
+        work or output / "train",
+        teacher=load_model(teacher) if teacher else None,
+        device=device,
+        num_workers=num_workers,
+    )
+    save_model(model, output)
+
+
+if __name__ == "__main__":
+    cli()

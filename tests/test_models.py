@@ -1,0 +1,131 @@
+"""Networks: level proof, bounded context, masks all the way, and the directory they live in."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from audioseg_xai.errors import ModelError
+from audioseg_xai.features import SpectrogramConfig, log_spectrogram
+from audioseg_xai.models.directory import load_model, save_model
+from audioseg_xai.models.front_end import FeatureFrontEndConfig, mel_matrix
+from audioseg_xai.models.level import LevelConfig, LevelNorm
+from audioseg_xai.models.networks import Student, StudentConfig, Teacher, TeacherConfig
+from audioseg_xai.models.tcn import TCNConfig
+from tests.dummies import load_student, save_student, sound, student, student_config
+
+
+def normalised(gain: float) -> torch.Tensor:
+    samples = torch.from_numpy(sound(3.0)) * gain
+    spectrogram = log_spectrogram(samples, SpectrogramConfig())
+    return LevelNorm(LevelConfig(context=100), 512)(spectrogram.unsqueeze(0))
+
+
+def test_the_recording_level_makes_no_difference() -> None:
+    loud, quiet = normalised(1.0), normalised(0.03)
+    assert (loud - quiet).abs().max() < 0.05
+    assert loud.max() > 5
+
+
+def test_what_no_recorder_can_hear_stays_dark() -> None:
+    assert normalised(1e-9).max() < 0.5
+
+
+def test_power_at_the_level_maps_to_the_dynamic_range() -> None:
+    flat = torch.full((1, 50, 257), 12.0)
+    norm = LevelNorm(LevelConfig(context=5, dynamic_range=60.0), 512)
+    assert norm(flat)[0, 25, 0].item() == pytest.approx(torch.tensor(1e6).log1p().item(), rel=1e-4)
+
+
+def test_level_is_the_mean_over_frames_that_exist() -> None:
+    norm = LevelNorm(LevelConfig(context=1), 512)
+    level = norm.level(torch.tensor([[2.0, 4.0, 9.0]]))
+    assert level.tolist() == [[3.0, 5.0, 6.5]]
+
+
+def test_mel_bands_average() -> None:
+    matrix = mel_matrix(80, 257)
+    assert torch.allclose(matrix.sum(dim=0), torch.ones(80))
+    assert matrix.min() >= 0
+    centres = (torch.arange(257)[:, None] * matrix).sum(dim=0)
+    assert (centres.diff() >= 0).all()
+
+
+def test_outputs_see_no_further_than_the_receptive_field() -> None:
+    network = student()
+    reach = network.config.front_end.receptive_field + network.config.tcn.receptive_field
+    inputs = torch.rand(1, 60, 257) * 10
+    changed = inputs.clone()
+    changed[:, 30] += 5
+    before, after = network(inputs), network(changed)
+    moved = (before.activations != after.activations).any(dim=2)[0].nonzero().squeeze(1)
+    assert 30 - reach <= moved.min() <= moved.max() <= 30 + reach
+    assert reach == 2 + 3
+
+
+def test_activations_are_not_negative_and_logits_are_linear_in_them() -> None:
+    network = student()
+    output = network(torch.rand(2, 30, 257) * 10)
+    assert output.activations.min() >= 0
+    linear = output.activations @ network.classifier.weight.T + network.classifier.bias
+    assert torch.allclose(output.logits, linear, atol=1e-5)
+    assert network.reconstruct(output.activations).shape == (2, 30, 257)
+
+
+def test_trainable_dictionary_is_projected_to_unit_atoms() -> None:
+    network = Student(student_config(trainable_dictionary=True), torch.randn(257, 8))
+    assert "dictionary" in dict(network.named_parameters())
+    network.constrain_dictionary()
+    assert network.dictionary.min() >= 0
+    assert torch.allclose(network.dictionary.norm(dim=0), torch.ones(8), atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["teacher", "student"])
+def test_networks_can_listen_to_upstream_features(kind: str) -> None:
+    settings = {
+        "front_end": FeatureFrontEndConfig(kind="features", dimension=24),
+        "tcn": TCNConfig(channels=8, blocks=2, repeats=1),
+    }
+    features = torch.randn(2, 30, 24)
+    if kind == "teacher":
+        assert Teacher(TeacherConfig(**settings))(features).shape == (2, 30, 4)
+    else:
+        output = Student(StudentConfig(components=5, **settings))(features)
+        assert output.activations.shape == (2, 30, 5)
+
+
+def test_a_saved_model_computes_the_same(tmp_path: Path) -> None:
+    model = load_student(tmp_path / "model")
+    inputs = torch.rand(1, 40, 257) * 10
+    with torch.inference_mode():
+        assert torch.equal(model.network(inputs).logits, student()(inputs).logits)
+    assert model.digest
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert "dummy" in card and "overlap" in card
+
+
+def test_a_model_without_figures_is_not_saved(tmp_path: Path) -> None:
+    model = load_student(tmp_path / "a")
+    model.config = model.config.model_copy(update={"metrics": {}})
+    with pytest.raises(ModelError, match="figures of merit"):
+        save_model(model, tmp_path / "b")
+
+
+def test_damage_is_named(tmp_path: Path) -> None:
+    folder = save_student(tmp_path / "model")
+    with pytest.raises(ModelError, match=r"no such file"):
+        load_model(tmp_path)
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100])
+    with pytest.raises(ModelError, match=r"model\.safetensors: cannot be read"):
+        load_model(folder)
+
+
+def test_weights_of_another_size_are_refused(tmp_path: Path) -> None:
+    folder = save_student(tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    config["network"]["components"] = 9
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match="does not fit"):
+        load_model(folder)
