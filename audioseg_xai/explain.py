@@ -1,0 +1,273 @@
+"""Which components, and through them which frequencies, a decision rests on.
+
+Local explanations, selection and prototypes are those of Mariotte et al., "An Explainable Proxy
+Model for Multilabel Audio Segmentation", ICASSP 2024. The student decides linearly from
+non-negative activations, logits = Theta H + b, so that what each component adds to a decision is
+known exactly, and the dictionary W says at which frequencies the component sounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audioseg_xai.annotation import Segment
+from audioseg_xai.decode import DecodedSegment
+
+Floats = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Readout:
+    """The linear end of a student: from activations to classes and to frequencies.
+
+    Attributes
+    ----------
+    classes : tuple of str
+        Axis C.
+    dictionary : numpy.ndarray, shape (F, K)
+        W, non-negative, columns of unit L2 norm.
+    weights : numpy.ndarray, shape (C, K)
+        Theta.
+    bias : numpy.ndarray, shape (C,)
+        b, the logit of a class when nothing is active: the baseline of every explanation.
+    frequencies : numpy.ndarray, shape (F,)
+        Centre of each bin, in Hz.
+    """
+
+    classes: tuple[str, ...]
+    dictionary: Floats
+    weights: Floats
+    bias: Floats
+    frequencies: Floats
+
+    def same_as(self, other: Readout) -> bool:
+        """Tell whether relevances of both can be compared: same classes, Theta and W."""
+        return self.classes == other.classes and all(
+            np.array_equal(getattr(self, name), getattr(other, name))
+            for name in ("dictionary", "weights", "bias", "frequencies")
+        )
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The segments of a recording, and what each rests on.
+
+    Attributes
+    ----------
+    uri : str
+        The recording.
+    duration : float
+        Its length in seconds.
+    num_frames : int
+        T.
+    threshold : float
+        tau of the selection behind `spectra`, relative to the largest relevance of a segment.
+    segments : tuple of Segment, length S
+        Sorted by onset and label; the confidence is the mean probability of the class.
+    relevance : numpy.ndarray, shape (S, K)
+        What each component adds to the mean logit, negative evidence included.
+    spectra : numpy.ndarray, shape (S, F)
+        The selected relevance on the frequency axis.
+    mean_logit : numpy.ndarray, shape (S,)
+        Mean logit of the class of each segment: the sum of its relevances plus the bias.
+    """
+
+    uri: str
+    duration: float
+    num_frames: int
+    threshold: float
+    segments: tuple[Segment, ...]
+    relevance: Floats
+    spectra: Floats
+    mean_logit: Floats
+
+
+@dataclass(frozen=True)
+class Prototypes:
+    """What the decisions for each class rest on over a set of recordings.
+
+    Attributes
+    ----------
+    relevance : numpy.ndarray, shape (C, K)
+        p, the mean relevance over the segments of each class; 0 for a class without segments.
+    spectra : numpy.ndarray, shape (C, F)
+        W p: negative where components that speak against the class prevail.
+    counts : numpy.ndarray, shape (C,)
+        Segments of each class.
+    """
+
+    relevance: Floats
+    spectra: Floats
+    counts: NDArray[np.int64]
+
+
+def relevance(mean_activations: Floats, class_index: NDArray[np.intp], weights: Floats) -> Floats:
+    """Return r_k = z_k Theta_ck: what each component adds to the mean logit of a segment.
+
+    The relevances of a segment and the bias of its class sum to the segment's mean logit, as in
+    Mariotte et al. (2024), local explanations.
+
+    Parameters
+    ----------
+    mean_activations : numpy.ndarray, shape (S, K)
+        z, the mean of H over the frames of each segment.
+    class_index : numpy.ndarray of int, shape (S,)
+        Class of each segment.
+    weights : numpy.ndarray, shape (C, K)
+        Theta.
+
+    Returns
+    -------
+    numpy.ndarray, shape (S, K)
+        In logits.
+    """
+    result: Floats = mean_activations * weights[class_index]
+    return result
+
+
+def select(relevances: Floats, threshold: float) -> Floats:
+    """Keep the positive relevances above a share of the largest; the others become 0.
+
+    Parameters
+    ----------
+    relevances : numpy.ndarray, shape (S, K)
+        Of each segment.
+    threshold : float
+        tau in [0, 1): r_k is kept where r_k > tau max_k r. A segment without positive relevance
+        keeps nothing.
+
+    Returns
+    -------
+    numpy.ndarray, shape (S, K)
+        Non-negative.
+
+    Examples
+    --------
+    >>> select(np.array([[4.0, 1.0, -3.0, 0.4]]), 0.1)
+    array([[4., 1., 0., 0.]])
+    """
+    largest = np.maximum(relevances.max(axis=-1, keepdims=True, initial=0), 0)
+    return np.where(relevances > threshold * largest, relevances, 0)
+
+
+def project(relevances: Floats, dictionary: Floats) -> Floats:
+    """Return W r: relevances (S, K) on the frequency axis, shape (S, F)."""
+    result: Floats = relevances @ dictionary.T
+    return result
+
+
+def explain(
+    readout: Readout,
+    decoded: Sequence[DecodedSegment],
+    *,
+    uri: str,
+    duration: float,
+    num_frames: int,
+    threshold: float,
+) -> Explanation:
+    """Explain the segments of a recording.
+
+    Parameters
+    ----------
+    readout : Readout
+        Of the student that decided.
+    decoded : sequence of DecodedSegment
+        Their means are those of probabilities, logits and activations side by side, D = 2C + K.
+    uri : str
+        Name of the recording.
+    duration : float
+        Its length in seconds.
+    num_frames : int
+        T.
+    threshold : float
+        tau, see `select`.
+    """
+    ordered = sorted(decoded, key=lambda segment: (segment.onset, segment.label))
+    classes = np.array([readout.classes.index(segment.label) for segment in ordered], dtype=np.intp)
+    count, width = len(readout.classes), 2 * len(readout.classes) + readout.weights.shape[1]
+    means = np.array([segment.means for segment in ordered], np.float32).reshape(-1, width)
+    rows = np.arange(len(ordered))
+    relevances = relevance(means[:, 2 * count :], classes, readout.weights)
+    spectra = project(select(relevances, threshold), readout.dictionary)
+    return Explanation(
+        uri=uri,
+        duration=duration,
+        num_frames=num_frames,
+        threshold=threshold,
+        segments=tuple(
+            segment.to_segment(float(segment.means[c]), num_frames, duration)
+            for segment, c in zip(ordered, classes, strict=True)
+        ),
+        relevance=relevances.astype(np.float32, copy=False),
+        spectra=spectra.astype(np.float32, copy=False),
+        mean_logit=means[rows, count + classes],
+    )
+
+
+def class_spectra(explanation: Explanation) -> dict[str, Floats]:
+    """Return the mean spectrum (F,) of each class that has segments, weighted by duration."""
+    labels = np.array([segment.label for segment in explanation.segments])
+    seconds = np.array([segment.duration for segment in explanation.segments])
+    return {
+        name: np.average(
+            explanation.spectra[labels == name], axis=0, weights=seconds[labels == name]
+        )
+        for name in dict.fromkeys(labels.tolist())
+    }
+
+
+def strongest_band(
+    spectrum: Floats, frequencies: Floats, share: float = 0.5
+) -> tuple[float, float] | None:
+    """Return the narrowest band that holds a share of a spectrum.
+
+    Parameters
+    ----------
+    spectrum : numpy.ndarray, shape (F,)
+        Non-negative.
+    frequencies : numpy.ndarray, shape (F,)
+        Centre of each bin, in Hz, equally spaced.
+    share : float
+        In (0, 1].
+
+    Returns
+    -------
+    tuple of float or None
+        Lower and upper edge in Hz; None for a spectrum that is 0.
+    """
+    before = np.concatenate([[0.0], np.cumsum(spectrum, dtype=np.float64)])
+    if before[-1] <= 0:
+        return None
+    wanted = share * before[-1] * (1 - 1e-9)
+    stops = np.searchsorted(before, before + wanted)  # first stop at which the share is reached
+    starts = np.flatnonzero(stops < len(before))
+    best = starts[np.argmin((stops - np.arange(len(before)))[starts])]
+    half = (frequencies[1] - frequencies[0]) / 2
+    low, high = frequencies[best] - half, frequencies[stops[best] - 1] + half
+    return max(float(low), 0.0), min(float(high), float(frequencies[-1]))
+
+
+def prototypes(explanations: Iterable[Explanation], readout: Readout) -> Prototypes:
+    """Average the relevance of all segments of each class, and project it to frequency.
+
+    Prototypes as in Mariotte et al. (2024), global explanations: every segment counts the same.
+
+    Parameters
+    ----------
+    explanations : iterable of Explanation
+        All made with `readout`; may be a generator, one is held at a time.
+    readout : Readout
+        Of the student that decided.
+    """
+    sums = np.zeros(readout.weights.shape)
+    counts = np.zeros(len(readout.classes), dtype=np.int64)
+    for explanation in explanations:
+        classes = [readout.classes.index(segment.label) for segment in explanation.segments]
+        np.add.at(sums, classes, explanation.relevance)
+        np.add.at(counts, classes, 1)
+    means = sums / np.maximum(counts, 1)[:, None]
+    return Prototypes(means, project(means, readout.dictionary), counts)

@@ -1,0 +1,171 @@
+"""Explain recordings and write all that was asked for: RTTM, archive, figures, a table."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+
+from audioseg_xai.annotation import Segment, rttm_lines
+from audioseg_xai.cli import log, run_items
+from audioseg_xai.explain import Explanation
+from audioseg_xai.explanation_archive import ExplanationWriter, RecordingWriter, write_explanations
+from audioseg_xai.inference import Chunk
+from audioseg_xai.pipeline import Pipeline, Settings, Sink, load_pipeline
+from audioseg_xai.provenance import provenance
+from audioseg_xai.recordings import Recording
+from audioseg_xai.report.summary import Row, print_table, summarise
+from audioseg_xai.textfields import write_lines
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What to write, and where.
+
+    Attributes
+    ----------
+    rttm : Path or None
+        Segments; None is stdout.
+    hdf5 : Path or None
+        Explanation archive; None is none.
+    figures : dict of str to Path
+        Figure of each recording, by uri; empty for none.
+    compress : bool
+        Whether the archive is compressed.
+    """
+
+    rttm: Path | None = None
+    hdf5: Path | None = None
+    figures: dict[str, Path] = field(default_factory=dict)
+    compress: bool = False
+
+
+@dataclass(frozen=True)
+class _Explained:
+    """What is remembered of a recording once its outputs are written."""
+
+    uri: str
+    segments: tuple[Segment, ...]
+    rows: list[Row]
+
+
+def explain_recordings(
+    recordings: list[Recording],
+    settings: Settings,
+    outputs: Outputs,
+    *,
+    threshold: float | None = None,
+) -> None:
+    """Explain `recordings`; one that fails is logged, and nothing of it is in any output.
+
+    Parameters
+    ----------
+    recordings : list of Recording
+        With distinct uris.
+    settings : Settings
+        Model, device, classes.
+    outputs : Outputs
+        What to write.
+    threshold : float, optional
+        tau; by default that of the model.
+    """
+    pipeline = load_pipeline(settings)
+    tau = pipeline.model.config.relevance_threshold if threshold is None else threshold
+    work = _Work(pipeline, outputs, tau)
+    with _archive(pipeline, outputs, tau) as work.archive:
+        outcome = run_items(recordings, work, describe=lambda recording: recording.path)
+        if not outcome.done:
+            # Leaves no archive behind; run_items has said what went wrong.
+            raise click.exceptions.Exit(outcome.exit_code)
+    lines = [line for found in outcome.done for line in rttm_lines(found.uri, found.segments)]
+    write_lines(lines, outputs.rttm or sys.stdout)
+    sys.stdout.flush()
+    print_table([row for found in outcome.done for row in found.rows])
+    _say_where([found.uri for found in outcome.done], outputs)
+
+
+@dataclass
+class _Work:
+    """Explains one recording after the other into the open archive."""
+
+    pipeline: Pipeline
+    outputs: Outputs
+    threshold: float
+    archive: ExplanationWriter | None = None
+
+    def __call__(self, recording: Recording) -> _Explained:
+        sinks: list[Sink] = []
+        with ExitStack() as stack:
+            writer = self._writer(recording, stack)
+            if writer is not None:
+                sinks.append(_archive_sink(writer))
+            finish = self._figure(recording, sinks)
+            explanation = self.pipeline.explain(recording, sinks, self.threshold)
+            if writer is not None:
+                writer.finish(explanation)
+            finish(explanation)
+        rows = summarise(explanation, self.pipeline.readout, list(self.pipeline.decoding))
+        return _Explained(recording.uri, explanation.segments, rows)
+
+    def _writer(self, recording: Recording, stack: ExitStack) -> RecordingWriter | None:
+        if self.archive is None:
+            return None
+        return stack.enter_context(self.archive.recording(recording.uri))
+
+    def _figure(self, recording: Recording, sinks: list[Sink]) -> Any:
+        if not self.outputs.figures:
+            return lambda explanation: None
+        from audioseg_xai.report.figure import draw_recording, save_figure
+        from audioseg_xai.report.overview import Overview
+
+        overview = Overview()
+        sinks.append(lambda chunk: overview.push(chunk.spectrogram, chunk.probabilities))
+        shown = tuple(self.pipeline.decoding)
+
+        def finish(explanation: Explanation) -> None:
+            figure = draw_recording(explanation, self.pipeline.readout, overview, shown)
+            save_figure(figure, self.outputs.figures[recording.uri])
+
+        return finish
+
+
+def _archive_sink(writer: RecordingWriter) -> Sink:
+    def push(chunk: Chunk) -> None:
+        writer.push(chunk.probabilities, chunk.activations)
+
+    return push
+
+
+@contextmanager
+def _archive(
+    pipeline: Pipeline, outputs: Outputs, threshold: float
+) -> Iterator[ExplanationWriter | None]:
+    if outputs.hdf5 is None:
+        yield None
+        return
+    config = {
+        "model_digest": pipeline.model.digest,
+        "network": pipeline.model.config.network.model_dump(mode="json"),
+        "decoding": {name: rule.model_dump() for name, rule in pipeline.decoding.items()},
+        "relevance_threshold": threshold,
+    }
+    with write_explanations(
+        outputs.hdf5,
+        pipeline.readout,
+        provenance(config),
+        compression="gzip" if outputs.compress else None,
+    ) as writer:
+        yield writer
+
+
+def _say_where(uris: list[str], outputs: Outputs) -> None:
+    for what, path in (("segments", outputs.rttm), ("explanation", outputs.hdf5)):
+        if path is not None:
+            log.info(f"{what}: {path}")
+    for uri in uris if outputs.figures else []:
+        log.info(f"figure: {outputs.figures[uri]}")
