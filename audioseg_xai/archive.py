@@ -69,9 +69,7 @@ def write_recording(
         handle.attrs["complete"] = True
 
 
-def stored_frames(
-    path: str | Path, attributes: Mapping[str, str | int | float]
-) -> int | None:
+def stored_frames(path: str | Path, attributes: Mapping[str, str | int | float]) -> int | None:
     """Return T of a whole archive file made with these attributes, None if there is none such."""
     try:
         with h5py.File(path, "r") as handle:

@@ -162,9 +162,7 @@ class StreamingDecoder:
         self._sums = before[-1]
         return dict(zip(frames.tolist(), before[:-1], strict=True))
 
-    def _toggle(
-        self, name: str, frame: int, sums: NDArray[np.float64]
-    ) -> list[DecodedSegment]:
+    def _toggle(self, name: str, frame: int, sums: NDArray[np.float64]) -> list[DecodedSegment]:
         run = self._open.get(name)
         if run is not None and run.offset is None:
             run.offset, run.sums_at_offset = frame, sums

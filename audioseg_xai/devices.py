@@ -24,7 +24,7 @@ def resolve_device(name: str) -> str:
     if name == "auto":
         return "cuda" if found else "cpu"
     if name.startswith("cuda") and int(name.partition(":")[2] or 0) >= found:
-        raise UsageError(f"--device {name}: this machine has {found} usable GPUs")
+        raise UsageError(f"--device {name}: this machine has {found} usable GPUs: say cpu or auto")
     return name
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -67,7 +68,10 @@ class Extraction:
         frames = num_frames(len(samples))
         if frames == 0:
             raise AudioError(f"{self.audio}: {len(samples)} samples are less than one frame (400)")
-        arrays = {"spectrogram": self._spectrogram(samples), "labels": self._labels(frames)}
+        arrays: dict[str, NDArray[Any]] = {
+            "spectrogram": self._spectrogram(samples),
+            "labels": self._labels(frames),
+        }
         write_recording(self.folder / name, arrays, attributes)
         return ArchiveEntry(self.uri, name, frames)
 

@@ -45,7 +45,7 @@ class SpectrogramConfig(Config):
 
 
 def log_spectrogram(samples: torch.Tensor, config: SpectrogramConfig) -> torch.Tensor:
-    """Return X = log(1 + \\|STFT\\|^2) of a whole recording.
+    """Return X = log(1 + |STFT|^2) of a whole recording.
 
     The FFT window is centred on the 400 samples of its frame; the recording is padded with zeros
     so that a longer window leaves the number of frames as it is.

@@ -32,6 +32,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     temporary = final.with_name(f".{final.stem}.{uuid.uuid4().hex[:8]}.tmp{final.suffix}")
     try:
         yield temporary
+        _allow_as_umask_says(temporary)
         _flush_to_disk(temporary)
         os.replace(temporary, final)
     finally:
@@ -48,6 +49,13 @@ def sha256_file(path: str | Path) -> str:
     """Return the SHA-256 digest of a file's bytes, in hexadecimal."""
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _allow_as_umask_says(path: Path) -> None:
+    # Some writers make private files; what a recipe makes is for the whole group to read.
+    mask = os.umask(0)
+    os.umask(mask)
+    path.chmod(0o666 & ~mask)
 
 
 def _flush_to_disk(path: Path) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from audioseg_xai.errors import ModelError
 from audioseg_xai.features import SpectrogramStream
+from audioseg_xai.models.fold import folded
 from audioseg_xai.models.front_end import SpectrogramFrontEndConfig
 from audioseg_xai.models.networks import Student, StudentOutput, Teacher
 
@@ -105,15 +106,13 @@ class Segmenter:
         If the network listens to upstream features, which have to be extracted first.
     """
 
-    def __init__(
-        self, network: Student | Teacher, device: str = "cpu", chunk: int = CHUNK
-    ) -> None:
+    def __init__(self, network: Student | Teacher, device: str = "cpu", chunk: int = CHUNK) -> None:
         if not isinstance(network.config.front_end, SpectrogramFrontEndConfig):
             raise ModelError(
                 "this model listens to upstream features, not to audio: "
                 "give it a feature archive instead"
             )
-        self.network = network.to(device).eval()
+        self.network = folded(network).to(device)
         self.device, self.chunk = torch.device(device), chunk
 
     def process(self, blocks: Iterable[NDArray[np.float32]]) -> Iterator[Chunk]:

@@ -13,7 +13,7 @@ from audioseg_xai.labels import UNKNOWN
 
 
 class LossConfig(Config):
-    """Weights of the loss L = alpha L_KD + beta L_NMF + gamma \\|\\|H\\|\\|_1 + delta L_label.
+    """Weights of the loss L = alpha L_KD + beta L_NMF + gamma ||H||_1 + delta L_label.
 
     Attributes
     ----------
@@ -90,13 +90,11 @@ def distillation_loss(
     return (cross_entropy - entropy) * temperature**2
 
 
-def reconstruction_loss(
-    spectrogram: torch.Tensor, reconstruction: torch.Tensor
-) -> torch.Tensor:
+def reconstruction_loss(spectrogram: torch.Tensor, reconstruction: torch.Tensor) -> torch.Tensor:
     """Return L_NMF, the mean squared error between X and W H, both (B, T, F)."""
     return functional.mse_loss(reconstruction, spectrogram)
 
 
 def sparsity_loss(activations: torch.Tensor) -> torch.Tensor:
-    """Return \\|\\|H\\|\\|_1 averaged over components and frames, for H of shape (B, T, K)."""
+    """Return ||H||_1 averaged over components and frames, for H of shape (B, T, K)."""
     return activations.abs().mean()

@@ -1,7 +1,8 @@
 """Sparse non-negative matrix factorisation with atoms of unit norm, by exact coordinate descent.
 
-The problem is min 1/2 \\|\\|X - W H\\|\\|_F^2 + mu \\|\\|H\\|\\|_1 over non-negative W and H, each atom
-(column of W) of unit L2 norm. Without the norm the penalty is void: H could shrink while W grows.
+The problem is to minimise half the squared Frobenius norm of X - W H, plus mu times the L1 norm of
+H, over non-negative W and H, each atom (column of W) of unit L2 norm. Without the norm the penalty
+is void: H could shrink while W grows.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class Dictionary:
     objective : list of float
         The penalised objective a frame, after each sweep: it never rises.
     relative_error : float
-        \\|\\|X - W H\\|\\|_F / \\|\\|X\\|\\|_F at the end.
+        ||X - W H||_F / ||X||_F at the end.
     """
 
     atoms: torch.Tensor
@@ -181,9 +182,7 @@ def _update_activations(
         h[k].sub_(gradient).clamp_(min=0)
 
 
-def _update_atoms(
-    atoms: torch.Tensor, correlation: torch.Tensor, scatter: torch.Tensor
-) -> None:
+def _update_atoms(atoms: torch.Tensor, correlation: torch.Tensor, scatter: torch.Tensor) -> None:
     for k in range(atoms.shape[1]):
         if scatter[k, k] <= 0:
             continue  # an atom that nothing uses: any direction is a minimiser, keep this one

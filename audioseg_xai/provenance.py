@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ def provenance(
         "tool": f"audioseg_xai {__version__}",
         "python": platform.python_version(),
         "libraries": _installed(_LIBRARIES),
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "config": dict(config or {}),
         "inputs": {Path(path).name: sha256_file(path) for path in inputs},
     }

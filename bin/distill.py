@@ -14,6 +14,7 @@ from audioseg_xai.cli import command, device_option, num_workers_option
 @click.option("--valid", required=True, type=Path, metavar="DIR", help="Archive that stops it.")
 @click.option("--dictionary", required=True, type=Path, metavar="FILE", help="W.")
 @click.option("--teacher", type=Path, metavar="DIR", help="Model to imitate; needed with alpha.")
+@click.option("--start", type=Path, metavar="DIR", help="Student to go on from.")
 @click.option("--config", type=Path, metavar="YAML", help="Network, schedule and loss weights.")
 @click.option("--output", required=True, type=Path, metavar="DIR", help="Model directory.")
 @click.option("--work", type=Path, metavar="DIR", help="Checkpoints; OUTPUT/train by default.")
@@ -24,6 +25,7 @@ def cli(
     valid: Path,
     dictionary: Path,
     teacher: Path | None,
+    start: Path | None,
     config: Path | None,
     output: Path,
     work: Path | None,
@@ -44,6 +46,7 @@ def cli(
         load_dictionary(dictionary),
         work or output / "train",
         teacher=load_model(teacher) if teacher else None,
+        start=load_model(start) if start else None,
         device=device,
         num_workers=num_workers,
     )

@@ -40,9 +40,7 @@ def cli(
 
     run = load_yaml(student, StudentRun) if student else StudentRun()
     spectra = balanced_frames(Archive(archive), run.network, frames, seed)
-    config = NMFConfig(
-        components=components, sparsity=sparsity, iterations=iterations, seed=seed
-    )
+    config = NMFConfig(components=components, sparsity=sparsity, iterations=iterations, seed=seed)
     learned = learn_dictionary(
         spectra, config, lambda sweep, value: log.debug("sweep %d: %.4f", sweep, value)
     )

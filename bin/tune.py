@@ -14,7 +14,9 @@ from audioseg_xai.cli import command, device_option, log
 @click.option("--model", required=True, type=Path, metavar="DIR", help="Model directory.")
 @click.option("--archive", required=True, type=Path, metavar="DIR", help="Validation archive.")
 @click.option("--name", default="validation", help="What the card calls these recordings.")
-@click.option("--data", type=Path, metavar="JSON", help="Sources of the training audio, for the card.")
+@click.option(
+    "--manifest", "data", type=Path, metavar="JSON", help="manifest.json of the training pool."
+)
 @click.option("--output", required=True, type=Path, metavar="DIR", help="Tuned model directory.")
 @device_option
 def cli(
@@ -27,6 +29,7 @@ def cli(
     """
     from audioseg_xai.archive import Archive
     from audioseg_xai.devices import resolve_device
+    from audioseg_xai.models.card import training_sources
     from audioseg_xai.models.directory import load_model, save_model
     from audioseg_xai.training.fitting import listens_to_features
     from audioseg_xai.training.tuning import tune
@@ -42,7 +45,7 @@ def cli(
         log.info("%s: F1 %.4f with %s", label, figures["F1"], decoding[label])
     update = {"decoding": decoding, "metrics": {f"{name}, frames": metrics}}
     if data:
-        update["data"] = json.loads(data.read_text(encoding="utf-8"))
+        update["data"] = training_sources(json.loads(data.read_text(encoding="utf-8")))
     loaded.config = loaded.config.model_copy(update=update)
     network.cpu()
     save_model(loaded, output)

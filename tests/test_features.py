@@ -1,5 +1,6 @@
 """Spectrograms: the frame clock, where a tone lands, and blocks that change nothing."""
 
+import itertools
 import math
 
 import numpy as np
@@ -8,8 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audioseg_xai.errors import ConfigError
 from audioseg_xai.config import parse_config
+from audioseg_xai.errors import ConfigError
 from audioseg_xai.features import SpectrogramConfig, SpectrogramStream, log_spectrogram
 from audioseg_xai.frames import num_frames
 
@@ -58,7 +59,7 @@ def test_blocks_of_any_size_give_the_same_frames(cuts: list[int], fft_size: int)
     samples = torch.from_numpy(np.random.default_rng(0).standard_normal(5000).astype(np.float32))
     edges = [0, *sorted(cuts), 5000]
     stream = SpectrogramStream(config)
-    parts = [stream.push(samples[a:b]) for a, b in zip(edges, edges[1:], strict=False)]
+    parts = [stream.push(samples[a:b]) for a, b in itertools.pairwise(edges)]
     joined = torch.cat([*parts, stream.finish()])
     assert torch.equal(joined, log_spectrogram(samples, config))
 

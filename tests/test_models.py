@@ -9,6 +9,7 @@ import torch
 from audioseg_xai.errors import ModelError
 from audioseg_xai.features import SpectrogramConfig, log_spectrogram
 from audioseg_xai.models.directory import load_model, save_model
+from audioseg_xai.models.fold import folded
 from audioseg_xai.models.front_end import FeatureFrontEndConfig, mel_matrix
 from audioseg_xai.models.level import LevelConfig, LevelNorm
 from audioseg_xai.models.networks import Student, StudentConfig, Teacher, TeacherConfig
@@ -129,3 +130,16 @@ def test_weights_of_another_size_are_refused(tmp_path: Path) -> None:
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(ModelError, match="does not fit"):
         load_model(folder)
+
+
+def test_folding_norms_changes_no_result() -> None:
+    network = student()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
+            module.running_mean = torch.randn_like(module.running_mean) * 0.3
+            module.running_var = torch.rand_like(module.running_var) + 0.5
+    fast, inputs = folded(network), torch.rand(1, 40, 257) * 10
+    kinds = torch.nn.BatchNorm1d | torch.nn.BatchNorm2d
+    norms = [module for module in fast.modules() if isinstance(module, kinds)]
+    assert len(norms) == 1  # the first has no convolution before it
+    assert torch.allclose(fast(inputs).logits, network(inputs).logits, atol=1e-4)

@@ -172,9 +172,7 @@ def test_frame_counts_find_the_best_threshold() -> None:
     assert counts.average_precision()["a"] == pytest.approx((1 + 1 + 3 / 4) / 3)
 
 
-def test_a_teacher_learns_and_resumes_to_the_same_weights(
-    archive: Archive, tmp_path: Path
-) -> None:
+def test_a_teacher_learns_and_resumes_to_the_same_weights(archive: Archive, tmp_path: Path) -> None:
     run = teacher_run(60, learning_rate=1e-2)
     model = train_teacher(archive, archive, run, tmp_path / "a", device="cpu", num_workers=0)
     figures = model.config.metrics["validation frames, best threshold"]
@@ -192,7 +190,7 @@ def _stop_after(archive: Archive, run: TeacherRun, folder: Path, steps: int) -> 
     """Train like `train_teacher`, but break off after the checkpoint at `steps`."""
     from audioseg_xai.training import trainer
 
-    class Stopped(Exception):
+    class StoppedError(Exception):
         pass
 
     save = trainer.Trainer._save
@@ -200,11 +198,11 @@ def _stop_after(archive: Archive, run: TeacherRun, folder: Path, steps: int) -> 
     def save_and_stop(self: trainer.Trainer) -> None:
         save(self)
         if self.step == steps:
-            raise Stopped
+            raise StoppedError
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trainer.Trainer, "_save", save_and_stop)
-        with pytest.raises(Stopped):
+        with pytest.raises(StoppedError):
             train_teacher(archive, archive, run, folder, device="cpu", num_workers=0)
     return steps
 
@@ -308,3 +306,20 @@ def test_short_segments_are_dropped_after_gaps_are_filled() -> None:
     probabilities[50] = 1.0
     rule = ClassDecoding(min_gap=0.04, min_duration=0.1)
     assert np.flatnonzero(decide_frames(probabilities, rule)).tolist() == [10, 11, 12, 13, 14]
+
+
+def test_a_student_goes_on_from_another(archive: Archive, tmp_path: Path) -> None:
+    dictionary = learn_dictionary(torch.rand(50, 257), NMFConfig(components=8, iterations=1))
+    labels_only = {"alpha": 0.0, "delta": 1.0}
+    start = distill(archive, archive, student_run(2, **labels_only), dictionary, tmp_path / "a")
+    still = student_run(1, **labels_only)
+    values = still.model_dump(mode="json")
+    values["training"]["learning_rate"] = 1e-12
+    run = parse_config(values, StudentRun, "test")
+    again = distill(archive, archive, run, dictionary, tmp_path / "b", start=start)
+    weights = zip(start.network.parameters(), again.network.parameters(), strict=True)
+    assert all(torch.allclose(one, other, atol=1e-6) for one, other in weights)
+    values["network"]["tcn"]["channels"] = 6
+    other = parse_config(values, StudentRun, "test")
+    with pytest.raises(ModelError, match="another network"):
+        distill(archive, archive, other, dictionary, tmp_path / "c", start=start)

@@ -22,6 +22,29 @@ def render_card(config: ModelConfig) -> str:
     return "\n".join(part for part in parts if part)
 
 
+def training_sources(manifest: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return a row for each source of a pool that was trained on, for `ModelConfig.data`.
+
+    Parameters
+    ----------
+    manifest : list of dict
+        What ``manifest.json`` of a source pool holds.
+    """
+    rows = []
+    for source in manifest:
+        hours = {
+            part["kind"]: round(part["hours"], 2)
+            for part in source["parts"]
+            if part["split"] == "train"
+        }
+        if hours:
+            package = source.get("package") or {}
+            row = {"source": source["source"], "version": package.get("version", "")}
+            row |= {"licence": source["licence"], "attribution": source.get("attribution", "")}
+            rows.append(row | {"hours": ", ".join(f"{k} {v}" for k, v in hours.items())})
+    return rows
+
+
 def _head(config: ModelConfig) -> str:
     network = config.network
     what = (
@@ -43,8 +66,10 @@ def _metrics(config: ModelConfig) -> str:
     for dataset, by_class in config.metrics.items():
         names = list(dict.fromkeys(name for values in by_class.values() for name in values))
         lines.append(f"{dataset}:\n")
-        rows = [[c, *(f"{values.get(n, float('nan')):.3f}" for n in names)]
-                for c, values in by_class.items()]
+        rows = [
+            [c, *(f"{values.get(n, float('nan')):.3f}" for n in names)]
+            for c, values in by_class.items()
+        ]
         lines += [*_table(["class", *names], rows), ""]
     return "\n".join(lines)
 
@@ -67,8 +92,9 @@ def _data(data: list[dict[str, Any]]) -> str:
 
 
 def _limits(config: ModelConfig) -> str:
-    absent = [name for name in ("speech", "music", "noise", "overlap")
-              if name not in config.decoding]
+    absent = [
+        name for name in ("speech", "music", "noise", "overlap") if name not in config.decoding
+    ]
     lines = ["## What it cannot do\n"]
     if absent:
         lines.append(f"- It was not taught {', '.join(absent)}, and says nothing about them.")

@@ -19,7 +19,6 @@ from audioseg_xai.files import atomic_path, sha256_file, write_text_atomic
 from audioseg_xai.models.card import render_card
 from audioseg_xai.models.networks import AnyNetworkConfig, Student, StudentConfig, Teacher
 
-FORMAT_VERSION = 1
 _WEIGHTS, _CONFIG, _CARD = "model.safetensors", "config.json", "README.md"
 
 
@@ -44,7 +43,7 @@ class ModelConfig(Config):
         Versions, settings and digests.
     """
 
-    format_version: Literal[1] = FORMAT_VERSION
+    format_version: Literal[1] = 1
     network: AnyNetworkConfig
     decoding: dict[str, ClassDecoding]
     relevance_threshold: float = Field(default=0.1, ge=0, lt=1)

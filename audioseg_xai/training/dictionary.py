@@ -55,9 +55,7 @@ def balanced_frames(
     return torch.cat(spectra)[torch.from_numpy(picked)]
 
 
-def _balance(
-    kinds: NDArray[np.integer], frames: int, rng: np.random.Generator
-) -> NDArray[np.intp]:
+def _balance(kinds: NDArray[np.integer], frames: int, rng: np.random.Generator) -> NDArray[np.intp]:
     """Return indices with as equal a share of each kind as there are frames for."""
     order = rng.permutation(len(kinds))
     rank = np.empty(len(kinds), dtype=np.int64)  # how many of its kind come before a frame

@@ -77,9 +77,7 @@ def listens_to_features(config: NetworkConfig) -> bool:
     return isinstance(config.front_end, FeatureFrontEndConfig)
 
 
-def _by_class(
-    figures: dict[str, float], classes: tuple[str, ...]
-) -> dict[str, dict[str, float]]:
+def _by_class(figures: dict[str, float], classes: tuple[str, ...]) -> dict[str, dict[str, float]]:
     return {
         name: {"F1": figures[f"f1/{name}"], "AP": figures[f"ap/{name}"]}
         for name in classes

@@ -41,6 +41,7 @@ def distill(
     folder: str | Path,
     *,
     teacher: Model | None = None,
+    start: Model | None = None,
     device: str = "auto",
     num_workers: int = 1,
 ) -> Model:
@@ -58,6 +59,8 @@ def distill(
         Receives checkpoints and TensorBoard files.
     teacher : Model, optional
         Needed when ``loss.alpha`` is not 0.
+    start : Model, optional
+        A student of the same network to go on from; else H begins at the activations of the NMF.
     device : str, optional
         As lightning-fabric names accelerators.
     num_workers : int, optional
@@ -66,12 +69,16 @@ def distill(
     Raises
     ------
     ModelError
-        If a teacher is needed and missing, or decides other classes.
+        If a teacher is needed and missing, or decides other classes, or `start` is of another
+        network.
     """
     _check(run, dictionary, teacher)
     torch.manual_seed(run.training.seed)
     student = Student(run.network, dictionary.atoms)
-    warm_start(student, _first_batch(train, run), dictionary)
+    if start is None:
+        warm_start(student, _first_batch(train, run), dictionary)
+    else:
+        _go_on_from(start, student)
     losses = StudentLosses(student, run.loss, teacher.network if teacher else None)
     trainable = run.network.trainable_dictionary
     return fit(
@@ -89,7 +96,7 @@ def distill(
 
 
 class StudentLosses:
-    """L = alpha L_KD + beta L_NMF + gamma \\|\\|H\\|\\|_1 + delta L_label, and its terms.
+    """L = alpha L_KD + beta L_NMF + gamma ||H||_1 + delta L_label, and its terms.
 
     The first three are Mariotte et al., ICASSP 2024; the labels are the by-design training of its
     follow-up, Interspeech 2024. What is reconstructed is the normalised spectrogram.
@@ -179,6 +186,15 @@ def warm_start(student: Student, batch: Batch, dictionary: Dictionary) -> None:
     solution = torch.linalg.solve(scatter + ridge, centred.T @ (h - mean_h))
     student.analysis.weight.copy_(solution.T)
     student.to_activations.bias.copy_(mean_h - mean_x @ solution)
+
+
+def _go_on_from(start: Model, student: Student) -> None:
+    if start.config.network != student.config:
+        raise ModelError(
+            f"{start.folder}: is of another network than the one configured: start from a student "
+            "with the same 'network' settings"
+        )
+    student.load_state_dict(start.network.state_dict())
 
 
 def _first_batch(train: Archive, run: StudentRun) -> Batch:

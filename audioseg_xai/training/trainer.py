@@ -107,7 +107,7 @@ class Trainer:
         self.fabric = Fabric(
             accelerator=accelerator,
             devices=devices,
-            precision=config.precision,  # type: ignore[arg-type]
+            precision=config.precision,
         )
         self.losses, self.validation, self.config = losses, validation, config
         self.folder, self.after_step = Path(folder), after_step

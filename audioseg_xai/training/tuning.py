@@ -62,9 +62,7 @@ def tune(
     return decoding, metrics
 
 
-def decide_frames(
-    probabilities: NDArray[np.floating], rule: ClassDecoding
-) -> NDArray[np.bool_]:
+def decide_frames(probabilities: NDArray[np.floating], rule: ClassDecoding) -> NDArray[np.bool_]:
     """Return the frames (T,) at which `rule` finds a class with probabilities (T,) active."""
     decoder = StreamingDecoder(("class",), {"class": rule})
     column = probabilities[:, None]
