@@ -63,6 +63,7 @@ def test_an_index_reads_back_as_it_was_written_and_sorted_by_path(tmp_path: Path
         ({"split": "dev"}, "split 'dev' is none of"),
         ({"duration": 0.0}, "no positive number of seconds"),
         ({"duration": float("nan")}, "no positive number of seconds"),
+        ({"duration": "90"}, "duration '90' is no positive number of seconds"),
         ({"speaker": None}, "speech without a speaker"),
         ({"path": "../x.flac"}, "must lie inside the pool"),
     ],
@@ -89,26 +90,70 @@ def test_a_path_listed_twice_is_refused(tmp_path: Path) -> None:
 def test_a_missing_audio_file_is_found_when_asked_for(tmp_path: Path) -> None:
     pool = Pool(tmp_path, (item(),))
     pool.validate()
-    with pytest.raises(CorpusError, match="is not there"):
+    complaint = r"pool\.jsonl: listed, but not there: 'speech/a/x\.flac': build the pool again"
+    with pytest.raises(CorpusError, match=complaint):
         pool.validate(audio=True)
+    more = Pool(tmp_path, (item("1.flac"), item("2.flac"), item("3.flac")))
+    with pytest.raises(CorpusError, match=r"not there: '1\.flac' and 2 more: "):
+        more.check_audio(more)
+
+
+def line(**changes: object) -> str:
+    """Return a line with nothing but what is needed; a change to None takes a key out."""
+    row = {"path": "a.ogg", "kind": "music", "source": "s", "duration": 1, "split": "train"}
+    return json.dumps({k: v for k, v in (row | changes).items() if v is not None}) + "\n"
 
 
 @pytest.mark.parametrize(
-    ("line", "complaint"),
+    ("text", "complaint"),
     [
-        ("{", r"pool.jsonl:1: not a JSON object"),
-        ('{"path": "a"}', r"pool.jsonl:1: key 'kind' is missing"),
-        (json.dumps(dataclasses.asdict(item()) | {"extra": 1}), r"unknown keys 'extra'"),
+        ("{\n", "1: not a line of JSON"),
+        ("[1]\n", "1: expected a JSON object, found a list"),
+        ("\n" + line(kind=None), "2: no 'kind': a line has path, kind"),
+        (line().replace('"s"', "null"), "1: no 'source'"),
+        (line(kind="song"), "1: kind 'song' is none of speech, music"),
+        (line(duration=0), "1: duration 0.0 is no positive number of seconds"),
+        (line(duration="1"), "1: duration '1' is no positive number"),
+        (line().replace("1,", "NaN,"), "1: duration nan is no positive number"),
+        (line(path="/a.ogg"), "1: path '/a.ogg' must lie inside the pool"),
+        (line() + "\n" + line(), "3: 'a.ogg' is listed twice"),
+        (
+            line(speaker="ann") + line(path="b.ogg", speaker="ann", split="test"),
+            "2: speaker ann is in train and in test: leave whole speakers out",
+        ),
     ],
 )
-def test_a_line_that_does_not_hold_is_named(tmp_path: Path, line: str, complaint: str) -> None:
-    (tmp_path / "pool.jsonl").write_text(line + "\n")
-    with pytest.raises(CorpusError, match=complaint):
+def test_a_line_that_does_not_hold_is_named(tmp_path: Path, text: str, complaint: str) -> None:
+    (tmp_path / "pool.jsonl").write_text(text)
+    with pytest.raises(CorpusError) as caught:
         Pool.read(tmp_path)
+    message = str(caught.value)
+    assert message.startswith(f"{tmp_path / 'pool.jsonl'}:{complaint}") and "\n" not in message
+
+
+def test_an_index_written_by_hand_may_say_less_or_more(tmp_path: Path) -> None:
+    text = line(path="b.ogg", kind="speech", note="mine", split="test") + "\r\n" + line(speaker=7)
+    (tmp_path / "pool.jsonl").write_text(text)
+    assert Pool.read(tmp_path).items == (
+        PoolItem("a.ogg", "music", "s", "7", 1.0, "", "train"),
+        PoolItem("b.ogg", "speech", "s", None, 1.0, "", "test"),
+    )
+
+
+def test_a_name_with_a_unicode_line_separator_stays_on_its_line(tmp_path: Path) -> None:
+    items = (item("music/a\u2028b.flac"),)
+    Pool(tmp_path, items).write()
+    assert Pool.read(tmp_path).items == items
 
 
 def test_a_folder_without_an_index_says_how_to_make_one(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match="prepare open"):
+    with pytest.raises(CorpusError, match=r"cannot be read \(No such file .*prepare open"):
+        Pool.read(tmp_path)
+
+
+def test_an_index_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "pool.jsonl").write_bytes(line(source="\u00e9").encode("utf-16"))
+    with pytest.raises(CorpusError, match=r"pool\.jsonl: not UTF-8"):
         Pool.read(tmp_path)
 
 

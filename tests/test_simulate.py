@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from audioseg_xai.annotation import Segment
 from audioseg_xai.cli import main
 from audioseg_xai.config import load_yaml, parse_config
+from audioseg_xai.corpora.pool import Pool, PoolItem
 from audioseg_xai.datadir import DataDir
 from audioseg_xai.errors import ConfigError, CorpusError, DataDirError, UsageError
-from audioseg_xai.simulate import Pool, SimulationConfig, Simulator, simulate_data_dir
+from audioseg_xai.simulate import SimulationConfig, Simulator, Stock, simulate_data_dir
 from audioseg_xai.simulate.activity import (
     cell_power,
     drop,
@@ -37,6 +38,7 @@ from audioseg_xai.simulate.mixture import num_recordings
 from audioseg_xai.simulate.noises import BEDS, EVENTS
 from audioseg_xai.simulate.rooms import reverberate, room_bank
 from audioseg_xai.simulate.speech import Speakers, Voice, find_activity
+from audioseg_xai.simulate.stock import SourceReader
 
 RATE = 16000
 ROOT = Path(__file__).parents[1]
@@ -66,7 +68,7 @@ def write_pool(root: Path, *, without: str = "") -> Path:
     rng = np.random.default_rng(0)
     audio["noise/fan.flac"] = (0.05 * rng.standard_normal(12 * RATE)).astype(np.float32)
     audio["event/bang.flac"] = (0.2 * rng.standard_normal(RATE // 2)).astype(np.float32)
-    rows = []
+    items = []
     for path, samples in audio.items():
         kind, name = path.split("/")
         if kind == without:
@@ -74,11 +76,9 @@ def write_pool(root: Path, *, without: str = "") -> Path:
         (root / kind).mkdir(parents=True, exist_ok=True)
         soundfile.write(root / path, samples, RATE, subtype="PCM_16")
         speaker = name.removesuffix(".flac") if kind == "speech" else None
-        rows.append(
-            {"path": path, "kind": kind, "source": f"{kind}-source", "speaker": speaker,
-             "duration": samples.size / RATE, "licence": "CC0-1.0", "split": "train"}
-        )  # fmt: skip
-    (root / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        seconds, licence = samples.size / RATE, "CC0-1.0"
+        items.append(PoolItem(path, kind, f"{kind}-source", speaker, seconds, licence, "train"))
+    Pool(root, tuple(items)).write()
     return root
 
 
@@ -88,8 +88,8 @@ def pool_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def pool(pool_dir: Path) -> Pool:
-    return Pool.read(pool_dir, "train")
+def stock(pool_dir: Path) -> Stock:
+    return Stock(Pool.read(pool_dir), "train")
 
 
 def config(**changes: object) -> SimulationConfig:
@@ -227,9 +227,9 @@ def test_a_sound_below_the_floor_is_not_heard_even_alone() -> None:
 
 
 @pytest.mark.parametrize("speed", [0.9, 1.0, 1.1])
-def test_an_utterance_is_labelled_where_it_sounds(pool: Pool, speed: float) -> None:
-    simulator = Simulator(pool, config(), 0)
-    speakers = Speakers(pool, simulator._reader, SpeechLabels())
+def test_an_utterance_is_labelled_where_it_sounds(stock: Stock, speed: float) -> None:
+    simulator = Simulator(stock, config(), 0)
+    speakers = Speakers(stock, simulator._reader, SpeechLabels())
     said = speakers.say(np.random.default_rng(1), Voice(0, 0, -25.0, speed), 3.0)
     sounding = 10 * np.log10(cell_power(said.samples) + 1e-12) > -60
     assert said.samples.size == said.loose.size * 160
@@ -237,9 +237,9 @@ def test_an_utterance_is_labelled_where_it_sounds(pool: Pool, speed: float) -> N
     assert loud_level(cell_power(said.samples)) == pytest.approx(-25.0, abs=0.1)
 
 
-def test_casting_gives_different_voices_and_no_more_than_there_are(pool: Pool) -> None:
-    simulator = Simulator(pool, config(), 0)
-    speakers = Speakers(pool, simulator._reader, SpeechLabels())
+def test_casting_gives_different_voices_and_no_more_than_there_are(stock: Stock) -> None:
+    simulator = Simulator(stock, config(), 0)
+    speakers = Speakers(stock, simulator._reader, SpeechLabels())
     rng = np.random.default_rng(0)
     assert sorted(speakers.cast(rng, 9)) == [0, 1, 2]
     assert len(set(speakers.cast(rng, 2))) == 2
@@ -312,13 +312,13 @@ def test_synthetic_noise_is_finite_and_sounds(make) -> None:
 # --- recordings -----------------------------------------------------------------------------------
 
 
-def test_a_recording_depends_on_seed_and_index_alone(pool: Pool) -> None:
-    first, second = Simulator(pool, config(), 7), Simulator(pool, config(), 7)
+def test_a_recording_depends_on_seed_and_index_alone(stock: Stock) -> None:
+    first, second = Simulator(stock, config(), 7), Simulator(stock, config(), 7)
     forward = [first.mixture(index) for index in range(4)]
     backward = [second.mixture(index) for index in reversed(range(4))][::-1]
     for one, other in zip(forward, backward, strict=True):
         assert np.array_equal(one.samples, other.samples) and one.segments == other.segments
-    assert not np.array_equal(forward[0].samples, Simulator(pool, config(), 8).mixture(0).samples)
+    assert not np.array_equal(forward[0].samples, Simulator(stock, config(), 8).mixture(0).samples)
 
 
 @pytest.mark.parametrize(
@@ -334,9 +334,9 @@ def test_a_recording_depends_on_seed_and_index_alone(pool: Pool) -> None:
     ],
 )
 def test_scenes_hold_what_they_are_named_after(
-    pool: Pool, scene: str, needed: set[str], possible: set[str]
+    stock: Stock, scene: str, needed: set[str], possible: set[str]
 ) -> None:
-    simulator = Simulator(pool, config(scenes=only(scene), duration=[8, 10], short=0.0), 3)
+    simulator = Simulator(stock, config(scenes=only(scene), duration=[8, 10], short=0.0), 3)
     mixtures = [simulator.mixture(index) for index in range(6)]
     found = {segment.label for mixture in mixtures for segment in mixture.segments}
     assert needed <= found <= possible
@@ -345,13 +345,13 @@ def test_scenes_hold_what_they_are_named_after(
         assert all(s.offset <= mixture.samples.size / RATE + 1e-9 for s in mixture.segments)
 
 
-def test_speech_labels_of_a_recording_are_where_the_tones_are(pool: Pool) -> None:
+def test_speech_labels_of_a_recording_are_where_the_tones_are(stock: Stock) -> None:
     dry = {"meeting": 0.0, "debate": 0.0, "broadcast": 0.0, "street": 0.0}
     settings_ = config(
         scenes=only("meeting"), rooms={"rooms": 0, **dry}, noise={"meeting_events": 0.0}, **STRICT
     )
     for index in range(5):
-        mixture = Simulator(pool, settings_, 0).mixture(index, keep_stems=True)
+        mixture = Simulator(stock, settings_, 0).mixture(index, keep_stems=True)
         speech = np.zeros(mixture.samples.size // 160, np.bool_)
         for segment in mixture.segments:
             if segment.label == "speech":
@@ -362,7 +362,7 @@ def test_speech_labels_of_a_recording_are_where_the_tones_are(pool: Pool) -> Non
 
 
 @pytest.mark.parametrize("level", [-20.0, -10.0, 0.0])
-def test_a_music_bed_is_as_far_below_the_speech_as_asked(pool: Pool, level: float) -> None:
+def test_a_music_bed_is_as_far_below_the_speech_as_asked(stock: Stock, level: float) -> None:
     settings_ = config(
         scenes=only("broadcast"),
         rooms={"rooms": 0},
@@ -371,17 +371,17 @@ def test_a_music_bed_is_as_far_below_the_speech_as_asked(pool: Pool, level: floa
                "fade": [0.02, 0.02]},
     )  # fmt: skip
     for index in range(3):
-        stems = Simulator(pool, settings_, 1).mixture(index, keep_stems=True).stems
+        stems = Simulator(stock, settings_, 1).mixture(index, keep_stems=True).stems
         power = cell_power(stems["music"])
         assert loud_level(power[power > 0]) - settings_.reference_level == pytest.approx(
             level, abs=0.5
         )
 
 
-def test_nothing_clips_unless_asked(pool: Pool) -> None:
+def test_nothing_clips_unless_asked(stock: Stock) -> None:
     def share_at_the_top(clip: float) -> float:
         channel = {"clip": clip, "extreme": 0.0, "level_mean": -3.0}
-        simulator = Simulator(pool, config(channel=channel, scenes=only("street")), 5)
+        simulator = Simulator(stock, config(channel=channel, scenes=only("street")), 5)
         loud = [np.abs(simulator.mixture(index).samples) for index in range(6)]
         assert max(samples.max() for samples in loud) <= 1.0
         return max(float(np.mean(samples >= samples.max() * 0.9999)) for samples in loud)
@@ -407,9 +407,7 @@ def test_a_data_dir_is_valid_and_the_same_with_any_number_of_workers(
     pool_dir: Path, tmp_path: Path
 ) -> None:
     for name, workers in (("one", 1), ("two", 2)):
-        simulate_data_dir(
-            pool_dir, tmp_path / name, HOURS, config(), seed=2, num_workers=workers
-        )
+        simulate_data_dir(pool_dir, tmp_path / name, HOURS, config(), seed=2, num_workers=workers)
     assert wavs(tmp_path / "one") == wavs(tmp_path / "two")
     for name in ("wav.scp", "reco2dur", "ref.rttm", "all.uem", "classes"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
@@ -456,46 +454,80 @@ def test_the_command_writes_a_data_dir(pool_dir: Path, tmp_path: Path) -> None:
 # --- what can be wrong ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("{\n", r"pool\.jsonl:1: not a line of JSON"),
-        ("[1]\n", r"pool\.jsonl:1: expected an object"),
-        ('\n{"path": "a.flac"}\n', r"pool\.jsonl:2: no 'kind'"),
-        ('{"path": "a", "kind": "song", "source": "s", "duration": 1, "split": "train"}\n',
-         "kind 'song' is none of"),
-        ('{"path": "a", "kind": "music", "source": "s", "duration": 0, "split": "train"}\n',
-         "not a positive number"),
-        ('{"path": "a", "kind": "music", "source": "s", "duration": 1, "split": "train"}\n',
-         "1 listed files are not there, the first 'a'"),
-        ('{"path": "a", "kind": "music", "source": "s", "duration": 1, "split": "valid"}\n',
-         r"no file of split 'train' \(splits found: valid\)"),
-    ],
-)  # fmt: skip
-def test_a_bad_pool_is_refused_in_one_line(tmp_path: Path, text: str, message: str) -> None:
-    (tmp_path / "pool.jsonl").write_text(text)
-    with pytest.raises(CorpusError, match=message) as caught:
-        Pool.read(tmp_path, "train")
-    assert "\n" not in str(caught.value)
+def test_a_pool_is_refused_when_a_line_is_wrong_or_audio_is_missing(tmp_path: Path) -> None:
+    root = write_pool(tmp_path / "pool")
+    (root / "music" / "chord.flac").unlink()
+    with pytest.raises(CorpusError, match=r"not there: 'music/chord\.flac': build the pool again"):
+        simulate_data_dir(root, tmp_path / "out", HOURS, config())
+    (root / "pool.jsonl").write_text("\n{\n")
+    with pytest.raises(CorpusError, match=r"pool\.jsonl:2: not a line of JSON"):
+        simulate_data_dir(root, tmp_path / "out", HOURS, config())
+    assert not (tmp_path / "out").exists()
 
 
-def test_a_missing_pool_says_what_is_expected(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match=r"wants a folder with pool\.jsonl"):
-        Pool.read(tmp_path, "train")
+def test_a_split_that_the_pool_does_not_have_is_refused_and_the_others_named(
+    pool_dir: Path,
+) -> None:
+    with pytest.raises(CorpusError, match=r"no file of split 'valid' \(splits found: train\)"):
+        Stock(Pool.read(pool_dir), "valid")
+
+
+def test_only_the_files_of_the_split_need_to_be_there(tmp_path: Path) -> None:
+    root = write_pool(tmp_path)
+    other = PoolItem("noise/gone.flac", "noise", "other", None, 9.0, "CC0-1.0", "valid")
+    pool = Pool(root, (*Pool.read(root), other))
+    Stock(pool, "train")
+    with pytest.raises(CorpusError, match="not there"):
+        Stock(pool, "valid")
+
+
+def test_speech_of_a_source_without_names_is_one_voice(tmp_path: Path) -> None:
+    root = write_pool(tmp_path)
+    rows = [json.loads(line) | {"speaker": None} for line in (root / "pool.jsonl").open()]
+    (root / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    group = Stock(Pool.read(root), "train").group("speech")
+    assert (group.names, [len(members) for members in group.members]) == (["speech-source/"], [3])
+
+
+@pytest.mark.parametrize("suffix", ["flac", "ogg", "wav"])
+def test_a_part_is_decoded_where_it_was_asked_for(tmp_path: Path, suffix: str) -> None:
+    samples = np.concatenate([silence(1.0), tone(1.0)])
+    subtype = {"ogg": "OPUS"}.get(suffix, "PCM_16")
+    soundfile.write(tmp_path / f"a.{suffix}", samples, RATE, subtype)
+    item = PoolItem(f"a.{suffix}", "music", "s", None, 2.0, "", "train")
+    reader = SourceReader(tmp_path, cache_bytes=10**6)
+    read = reader.read(item, RATE // 2, RATE)
+    assert read.shape == (RATE,) and np.abs(read[:7800]).max() < 0.02
+    assert loud_level(cell_power(read[8200:])) == pytest.approx(-13.5, abs=0.3)
+    assert reader.read(item, RATE, 9 * RATE).size == RATE
+
+
+def test_parts_are_kept_decoded_until_the_cache_is_full(tmp_path: Path) -> None:
+    items = [PoolItem(f"{n}.wav", "music", "s", None, 1.0, "", "train") for n in "abc"]
+    for item in items:
+        soundfile.write(tmp_path / item.path, tone(1.0), RATE)
+    reader = SourceReader(tmp_path, cache_bytes=2 * 2 * RATE)  # two parts of a second
+    for item in items:
+        reader.read(item, 0, RATE)
+        (tmp_path / item.path).unlink()
+    for item in items[1:]:
+        assert reader.read(item, 0, RATE).size == RATE
+    with pytest.raises(CorpusError, match=r"a\.wav: cannot be decoded"):
+        reader.read(items[0], 0, RATE)
 
 
 def test_a_pool_without_music_is_enough_for_meetings_alone(tmp_path: Path) -> None:
-    pool = Pool.read(write_pool(tmp_path, without="music"), "train")
+    stock = Stock(Pool.read(write_pool(tmp_path, without="music")), "train")
     with pytest.raises(CorpusError, match="no file of kind 'music'"):
-        Simulator(pool, config(), 0)
-    Simulator(pool, config(scenes=only("meeting")), 0).mixture(0)
+        Simulator(stock, config(), 0)
+    Simulator(stock, config(scenes=only("meeting")), 0).mixture(0)
 
 
 def test_a_source_at_another_rate_is_refused_by_name(tmp_path: Path) -> None:
     root = write_pool(tmp_path)
     soundfile.write(root / "music" / "chord.flac", tone(12), 8000)
     with pytest.raises(CorpusError, match=r"chord\.flac: 8000 Hz"):
-        Simulator(Pool.read(root, "train"), config(scenes=only("music")), 0).mixture(0)
+        Simulator(Stock(Pool.read(root), "train"), config(scenes=only("music")), 0).mixture(0)
 
 
 def test_hours_must_be_positive(pool_dir: Path, tmp_path: Path) -> None:

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from audioseg_xai.errors import CorpusError
 from audioseg_xai.files import write_text_atomic
 
-KINDS = ("speech", "music", "noise", "event", "distractor")
+Kind = Literal["speech", "music", "noise", "event", "distractor"]
 """What an item is: noise goes on (3 s and more), events are short, distractors carry no label."""
 
-SPLITS = ("train", "valid")
+Split = Literal["train", "valid"]
+
+KINDS: tuple[str, ...] = get_args(Kind)
+SPLITS: tuple[str, ...] = get_args(Split)
 INDEX = "pool.jsonl"
+
+_NEEDED = ("path", "kind", "source", "duration", "split")
 
 
 @dataclass(frozen=True)
 class PoolItem:
-    """One audio file of a pool: FLAC, mono, 16 kHz.
+    """One audio file of a pool: mono, 16 kHz, in a format that libsndfile reads.
 
     Attributes
     ----------
@@ -31,13 +36,13 @@ class PoolItem:
     source : str
         The package or corpus it comes from.
     speaker : str or None
-        Who speaks; every speech item has one.
+        Who speaks; files of a source that names nobody count as one speaker.
     duration : float
         In seconds.
     licence : str
-        An SPDX expression where there is one.
+        An SPDX expression where there is one; empty when the index does not say.
     split : str
-        ``train`` or ``valid``.
+        ``train`` or ``valid``; an index written by hand may have others.
     """
 
     path: str
@@ -58,24 +63,24 @@ class Pool:
 
     @classmethod
     def read(cls, root: str | Path) -> Pool:
-        """Read and validate the index of a pool; the audio files are not looked at.
+        """Read and check the index of a pool; the audio files are not looked at.
+
+        An index written by hand may leave out licences and speakers, name splits of its own, and
+        have keys beyond those of an item, which are passed over.
 
         Raises
         ------
         CorpusError
-            If there is no index, or a line of it does not hold.
+            If there is no index, a line of it does not hold, a path comes twice, or a speaker is
+            in two splits.
         """
-        path = Path(root) / INDEX
-        try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except OSError:
-            raise CorpusError(
-                f"{path}: no such index: make a pool with `xai-segment prepare open`"
-            ) from None
-        items = [_parse(line, f"{path}:{number}") for number, line in enumerate(lines, 1) if line]
-        pool = cls(Path(root), tuple(sorted(items, key=lambda item: item.path)))
-        pool.validate()
-        return pool
+        index = Path(root) / INDEX
+        # Not splitlines: a path may hold a character that counts as the end of a line there.
+        lines = enumerate(_text(index).split("\n"), 1)
+        places = [(f"{index}:{number}", line) for number, line in lines if line.strip()]
+        items = {where: _parse(line, where) for where, line in places}
+        _check_all(items.items())
+        return cls(Path(root), tuple(sorted(items.values(), key=lambda item: item.path)))
 
     def write(self) -> None:
         """Validate the items and write the index, whole or not at all."""
@@ -85,7 +90,7 @@ class Pool:
         write_text_atomic(self.root / INDEX, text)
 
     def validate(self, audio: bool = False) -> None:
-        """Check the items, one by one and together.
+        """Check the items, one by one and together, as strictly as a pool is written.
 
         Parameters
         ----------
@@ -95,17 +100,27 @@ class Pool:
         Raises
         ------
         CorpusError
-            If a path comes twice, a value is impossible, or a speaker is in both splits.
+            If a path comes twice, a value is impossible, speech has no speaker, a split is neither
+            ``train`` nor ``valid``, or a speaker is in both.
         """
-        seen: set[str] = set()
-        for item in self.items:
-            if item.path in seen:
-                raise CorpusError(f"{self.root}: {item.path} is listed twice")
-            seen.add(item.path)
-            _check(item, f"{self.root}: {item.path}")
-            if audio and not (self.root / item.path).is_file():
-                raise CorpusError(f"{self.root}: {item.path} is listed but is not there")
-        self._check_speakers()
+        places = [(f"{self.root}: {item.path}", item) for item in self.items]
+        _check_all(places)
+        for where, item in places:
+            if item.split not in SPLITS:
+                raise CorpusError(f"{where}: split {item.split!r} is none of {', '.join(SPLITS)}")
+            if item.kind == "speech" and not item.speaker:
+                raise CorpusError(f"{where}: speech without a speaker: name who speaks")
+        if audio:
+            self.check_audio(self.items)
+
+    def check_audio(self, items: Iterable[PoolItem]) -> None:
+        """Raise a CorpusError when the audio file of one of `items` is not there."""
+        missing = [item.path for item in items if not (self.root / item.path).is_file()]
+        if missing:
+            raise CorpusError(
+                f"{self.root / INDEX}: listed, but not there: {missing[0]!r}{_others(missing)}: "
+                "build the pool again, or put the audio where the index says"
+            )
 
     def select(self, kind: str, split: str) -> list[PoolItem]:
         """Return the items of one kind and one split, in order of path."""
@@ -134,17 +149,6 @@ class Pool:
         """Go through the items in order of path."""
         return iter(self.items)
 
-    def _check_speakers(self) -> None:
-        splits: dict[str, str] = {}
-        for item in self.items:
-            if item.speaker is None:
-                continue
-            if splits.setdefault(item.speaker, item.split) != item.split:
-                raise CorpusError(
-                    f"{self.root}: speaker {item.speaker} is in train and in valid: "
-                    "leave whole speakers out"
-                )
-
 
 @dataclass(frozen=True)
 class Summary:
@@ -172,27 +176,67 @@ class Summary:
         )
 
 
+def _text(index: Path) -> str:
+    try:
+        return index.read_text(encoding="utf-8")
+    except OSError as error:
+        raise CorpusError(
+            f"{index}: cannot be read ({error.strerror}): a pool is a folder with {INDEX} and its "
+            "audio; make one with `xai-segment prepare open`"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise CorpusError(f"{index}: not UTF-8 ({error}): save it as UTF-8") from None
+
+
 def _parse(line: str, where: str) -> PoolItem:
     try:
-        values: dict[str, Any] = json.loads(line)
-        return PoolItem(**{name.name: values.pop(name.name) for name in fields(PoolItem)}, **values)
-    except (json.JSONDecodeError, AttributeError) as error:
-        raise CorpusError(f"{where}: not a JSON object: {error}") from None
-    except KeyError as error:
-        raise CorpusError(f"{where}: key {error} is missing") from None
-    except TypeError:
-        raise CorpusError(f"{where}: unknown keys {', '.join(map(repr, values))}") from None
+        row: Any = json.loads(line)
+    except ValueError as error:
+        raise CorpusError(f"{where}: not a line of JSON: {error}") from None
+    if not isinstance(row, dict):
+        raise CorpusError(f"{where}: expected a JSON object, found a {type(row).__name__}")
+    absent = [key for key in _NEEDED if row.get(key) is None]
+    if absent:
+        raise CorpusError(f"{where}: no {absent[0]!r}: a line has {', '.join(_NEEDED)}")
+    duration, speaker = row["duration"], row.get("speaker")
+    return PoolItem(
+        path=str(row["path"]),
+        kind=str(row["kind"]),
+        source=str(row["source"]),
+        speaker=None if speaker in (None, "") else str(speaker),
+        duration=float(duration) if isinstance(duration, int) else duration,  # else _check tells
+        licence=str(row.get("licence") or ""),
+        split=str(row["split"]),
+    )
+
+
+def _check_all(places: Iterable[tuple[str, PoolItem]]) -> None:
+    """Check items that come with where to find them, for the message."""
+    seen: set[str] = set()
+    splits: dict[str, str] = {}
+    for where, item in places:
+        _check(item, where)
+        if item.path in seen:
+            raise CorpusError(f"{where}: {item.path!r} is listed twice: leave one of the lines out")
+        seen.add(item.path)
+        if item.speaker and splits.setdefault(item.speaker, item.split) != item.split:
+            raise CorpusError(
+                f"{where}: speaker {item.speaker} is in {splits[item.speaker]} and in "
+                f"{item.split}: leave whole speakers out"
+            )
 
 
 def _check(item: PoolItem, where: str) -> None:
-    if Path(item.path).is_absolute() or ".." in Path(item.path).parts:
-        raise CorpusError(f"{where}: the path must lie inside the pool")
-    for name, allowed in (("kind", KINDS), ("split", SPLITS)):
-        if getattr(item, name) not in allowed:
-            raise CorpusError(
-                f"{where}: {name} {getattr(item, name)!r} is none of {', '.join(allowed)}"
-            )
+    path = Path(item.path)
+    if path.is_absolute() or ".." in path.parts:
+        raise CorpusError(
+            f"{where}: path {item.path!r} must lie inside the pool: put the file there"
+        )
+    if item.kind not in KINDS:
+        raise CorpusError(f"{where}: kind {item.kind!r} is none of {', '.join(KINDS)}")
     if not (isinstance(item.duration, int | float) and 0 < item.duration < float("inf")):
         raise CorpusError(f"{where}: duration {item.duration!r} is no positive number of seconds")
-    if item.kind == "speech" and not item.speaker:
-        raise CorpusError(f"{where}: speech without a speaker")
+
+
+def _others(missing: list[str]) -> str:
+    return f" and {len(missing) - 1} more" if len(missing) > 1 else ""

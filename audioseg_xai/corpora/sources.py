@@ -6,16 +6,13 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from audioseg_xai.config import Config
+from audioseg_xai.corpora.pool import Kind, Split
 
 AUDIO_SUFFIXES = (".wav", ".ogg", ".oga", ".opus", ".flac", ".mp3", ".wv", ".g722", ".gsm", ".au")
-
-Kind = Literal["speech", "music", "noise", "event", "distractor"]
-Split = Literal["train", "valid"]
 
 
 class Rule(Config):

@@ -2,7 +2,7 @@
 
 from audioseg_xai.simulate.config import SimulationConfig
 from audioseg_xai.simulate.mixture import Mixture, Simulator
-from audioseg_xai.simulate.pool import Pool
+from audioseg_xai.simulate.stock import Stock
 from audioseg_xai.simulate.writer import simulate_data_dir
 
-__all__ = ["Mixture", "Pool", "SimulationConfig", "Simulator", "simulate_data_dir"]
+__all__ = ["Mixture", "SimulationConfig", "Simulator", "Stock", "simulate_data_dir"]

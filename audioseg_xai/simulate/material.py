@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import soxr
 
+from audioseg_xai.corpora.pool import PoolItem
 from audioseg_xai.frames import SAMPLE_RATE
 from audioseg_xai.simulate.activity import Floats, cell_power, decibels, loud_level
 from audioseg_xai.simulate.channel import fade_ends
 from audioseg_xai.simulate.config import Range, SimulationConfig
 from audioseg_xai.simulate.noises import hiss, synthetic_bed, synthetic_event
-from audioseg_xai.simulate.pool import Pool, PoolFile, SourceReader
+from audioseg_xai.simulate.stock import SourceReader, Stock
 
 _SHORT_SECONDS = 30.0
 _CROSSFADE = 0.05
@@ -24,14 +25,14 @@ class Material:
 
     Parameters
     ----------
-    pool, reader
+    stock, reader
         Where files come from, and what reads them.
     config : SimulationConfig
         Ranges of speed, share of synthetic noise.
     """
 
-    def __init__(self, pool: Pool, reader: SourceReader, config: SimulationConfig) -> None:
-        self._pool = pool
+    def __init__(self, stock: Stock, reader: SourceReader, config: SimulationConfig) -> None:
+        self._stock = stock
         self._reader = reader
         self._config = config
 
@@ -42,31 +43,29 @@ class Material:
     def noise(self, rng: np.random.Generator, seconds: float) -> Floats:
         """Return a lasting noise of `seconds`."""
         synthetic = rng.random() < self._config.noise.synthetic
-        if synthetic or "noise" not in self._pool:
+        if synthetic or "noise" not in self._stock:
             return synthetic_bed(rng, round(seconds * SAMPLE_RATE))
         return self._lasting(rng, "noise", seconds, self._config.noise.speed)
 
     def event(self, rng: np.random.Generator, longest: float) -> Floats:
         """Return a passing sound of at most `longest` seconds."""
         synthetic = rng.random() < self._config.noise.synthetic
-        if synthetic or "event" not in self._pool:
+        if synthetic or "event" not in self._stock:
             seconds = min(longest, float(np.exp(rng.uniform(np.log(0.15), np.log(5.0)))))
             return fade_ends(synthetic_event(rng, round(seconds * SAMPLE_RATE)), 0.003, 0.05)
-        file = self._pool.group("event").draw_file(rng)
+        file = self._stock.group("event").draw_file(rng)
         return fade_ends(self._piece(rng, file, longest, self._config.noise.speed), 0.003, 0.05)
 
     def floor(self, rng: np.random.Generator, seconds: float) -> Floats:
         """Return what may lie under a recording without a label: hiss, hum, faint sounds."""
-        if "distractor" in self._pool and rng.random() < 0.3:
+        if "distractor" in self._stock and rng.random() < 0.3:
             return self._lasting(rng, "distractor", seconds, self._config.noise.speed)
         # Stationary: nobody hears that it comes back, and it is needed often.
         size = round(seconds * SAMPLE_RATE)
         return repeat(hiss(rng, min(size, round(_FLOOR_SECONDS * SAMPLE_RATE))), size)
 
-    def _lasting(
-        self, rng: np.random.Generator, kind: str, seconds: float, speed: Range
-    ) -> Floats:
-        group = self._pool.group(kind)
+    def _lasting(self, rng: np.random.Generator, kind: str, seconds: float, speed: Range) -> Floats:
+        group = self._stock.group(kind)
         for _ in range(_ATTEMPTS):  # a pool may hold silent passages
             piece = self._piece(rng, group.draw_file(rng), seconds, speed)
             if loud_level(cell_power(piece)) > _INAUDIBLE:
@@ -74,7 +73,7 @@ class Material:
         return repeat(piece, round(seconds * SAMPLE_RATE))
 
     def _piece(
-        self, rng: np.random.Generator, file: PoolFile, seconds: float, speed: Range
+        self, rng: np.random.Generator, file: PoolItem, seconds: float, speed: Range
     ) -> Floats:
         factor = round(float(rng.uniform(*speed)), 2)
         wanted = round(seconds * factor * SAMPLE_RATE)

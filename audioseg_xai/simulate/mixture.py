@@ -14,10 +14,10 @@ from audioseg_xai.simulate.canvas import Canvas
 from audioseg_xai.simulate.channel import degrade, finish_level, set_level
 from audioseg_xai.simulate.config import SimulationConfig
 from audioseg_xai.simulate.material import Material
-from audioseg_xai.simulate.pool import Pool, SourceReader
 from audioseg_xai.simulate.rooms import room_bank
 from audioseg_xai.simulate.scenes import PLAYING, SCENES, SPEAKING, Stage, floor
 from audioseg_xai.simulate.speech import Speakers
+from audioseg_xai.simulate.stock import SourceReader, Stock
 
 _ROOMS_STREAM = 2**32 + 1  # a stream of random numbers that no recording has
 
@@ -49,7 +49,7 @@ class Simulator:
 
     Parameters
     ----------
-    pool : Pool
+    stock : Stock
         Source audio.
     config : SimulationConfig
         What they shall be like.
@@ -59,19 +59,19 @@ class Simulator:
     Raises
     ------
     CorpusError
-        If the pool lacks what a scene of the configuration needs.
+        If the stock lacks what a scene of the configuration needs.
     """
 
-    def __init__(self, pool: Pool, config: SimulationConfig, seed: int) -> None:
+    def __init__(self, stock: Stock, config: SimulationConfig, seed: int) -> None:
         self.config = config
-        self._pool = pool
+        self._stock = stock
         self._seed = seed
-        self._reader = SourceReader(pool.root, round(config.cache_megabytes * 1e6))
-        self._material = Material(pool, self._reader, config)
+        self._reader = SourceReader(stock.root, round(config.cache_megabytes * 1e6))
+        self._material = Material(stock, self._reader, config)
         self._scenes = [name for name in SCENES if config.scenes.get(name, 0) > 0]
         for kind, scenes in (("speech", SPEAKING), ("music", PLAYING)):
             if set(scenes) & set(self._scenes):
-                pool.group(kind)
+                stock.group(kind)
 
     @cached_property
     def _bank(self) -> list[list[Floats]]:
@@ -79,7 +79,7 @@ class Simulator:
 
     @cached_property
     def _speakers(self) -> Speakers:
-        return Speakers(self._pool, self._reader, self.config.speech_labels)
+        return Speakers(self._stock, self._reader, self.config.speech_labels)
 
     def mixture(self, index: int, *, keep_stems: bool = False) -> Mixture:
         """Return recording number `index`.
@@ -99,9 +99,7 @@ class Simulator:
         canvas = Canvas(cells(_duration(rng, self.config)) * GRID, keep_stems=keep_stems)
         weights = np.array([self.config.scenes[name] for name in self._scenes])
         scene = self._scenes[int(rng.choice(len(weights), p=weights / weights.sum()))]
-        stage = Stage(
-            rng, canvas, self.config, lambda: self._speakers, self._material, self._bank
-        )
+        stage = Stage(rng, canvas, self.config, lambda: self._speakers, self._material, self._bank)
         SCENES[scene](stage)
         if scene != "quiet" and stage.chance(self.config.noise.floor):
             floor(stage, stage.uniform(self.config.noise.floor_level))

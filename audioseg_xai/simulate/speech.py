@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import soxr
 
+from audioseg_xai.corpora.pool import PoolItem
 from audioseg_xai.frames import SAMPLE_RATE
 from audioseg_xai.simulate.activity import (
     GRID,
@@ -22,8 +23,8 @@ from audioseg_xai.simulate.activity import (
 )
 from audioseg_xai.simulate.channel import amplitude, fade_ends, set_level, telephone
 from audioseg_xai.simulate.config import SpeechLabels
-from audioseg_xai.simulate.pool import Pool, PoolFile, SourceReader
 from audioseg_xai.simulate.rooms import reverberate
+from audioseg_xai.simulate.stock import SourceReader, Stock
 
 _CHUNK_SECONDS = 30.0
 _ATTEMPTS = 6
@@ -92,12 +93,12 @@ class Speakers:
 
     Parameters
     ----------
-    pool, reader, rule
+    stock, reader, rule
         Where speech comes from, what reads it, how it is labelled.
     """
 
-    def __init__(self, pool: Pool, reader: SourceReader, rule: SpeechLabels) -> None:
-        self._group = pool.group("speech")
+    def __init__(self, stock: Stock, reader: SourceReader, rule: SpeechLabels) -> None:
+        self._group = stock.group("speech")
         self._reader = reader
         self._rule = rule
         self._found: dict[tuple[str, int], Activity] = {}
@@ -134,7 +135,7 @@ class Speakers:
         varied = _varied(said, voice.speed)
         return replace(varied, samples=fade_ends(varied.samples, 0.01))
 
-    def _chunk(self, rng: np.random.Generator, file: PoolFile) -> tuple[Floats, Activity]:
+    def _chunk(self, rng: np.random.Generator, file: PoolItem) -> tuple[Floats, Activity]:
         """Return half a minute of a file and what was found in it, the latter once for all."""
         number = int(rng.integers(max(1, int(file.duration // _CHUNK_SECONDS))))
         size = round(_CHUNK_SECONDS * SAMPLE_RATE)

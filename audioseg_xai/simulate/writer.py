@@ -14,6 +14,7 @@ import soundfile
 from audioseg_xai.annotation import Segment
 from audioseg_xai.cli import Outcome, log, run_items
 from audioseg_xai.config import parse_config
+from audioseg_xai.corpora.pool import INDEX, Pool
 from audioseg_xai.datadir import DataDir
 from audioseg_xai.errors import DataDirError, UsageError
 from audioseg_xai.files import atomic_path, sha256_file, write_text_atomic
@@ -22,7 +23,7 @@ from audioseg_xai.labels import CLASSES
 from audioseg_xai.provenance import provenance
 from audioseg_xai.simulate.config import SimulationConfig
 from audioseg_xai.simulate.mixture import Mixture, Simulator, expected_samples, num_recordings
-from audioseg_xai.simulate.pool import Pool
+from audioseg_xai.simulate.stock import Stock
 
 RECIPE = "simulation.json"
 """Name of the file that says what a simulated data directory was made of."""
@@ -114,7 +115,9 @@ def simulate_data_dir(
     if not hours > 0:
         raise UsageError(f"--hours {hours:g}: expected a positive number")
     job = Job(str(pool), str(output), split, seed, config.model_dump_json())
-    Simulator(Pool.read(pool, split), config, seed)  # complain once, before any worker starts
+    Simulator(
+        Stock(Pool.read(pool), split), config, seed
+    )  # complain once, before any worker starts
     _claim(job, overwrite)
     numbers = range(num_recordings(hours, seed, config))
     outcome = run_items(numbers, job, describe=job.uri, num_workers=num_workers)
@@ -133,9 +136,8 @@ def _settings(job: Job) -> SimulationConfig:
 @lru_cache(maxsize=1)
 def _simulator(job: Job) -> Simulator:
     config = _settings(job)
-    return Simulator(
-        Pool.read(job.pool, job.split, config.speech.speaker_cap), config, job.seed
-    )
+    stock = Stock(Pool.read(job.pool), job.split, config.speech.speaker_cap)
+    return Simulator(stock, config, job.seed)
 
 
 def _make(job: Job, index: int) -> dict[str, Any]:
@@ -178,7 +180,7 @@ def _finished_record(job: Job, index: int) -> dict[str, Any] | None:
 def _claim(job: Job, overwrite: bool) -> None:
     """Write what the set is made of, or check that what is there was made of the same."""
     made_of = {
-        "pool": sha256_file(Path(job.pool) / "pool.jsonl"),
+        "pool": sha256_file(Path(job.pool) / INDEX),
         "split": job.split,
         "seed": job.seed,
         "config": json.loads(job.config),
