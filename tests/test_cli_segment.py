@@ -124,7 +124,7 @@ def test_it_runs_as_a_program(run: Run, model: Path, tmp_path: Path) -> None:
         (("good.wav", "b.wav", "--uri", "x"), "--uri names one recording, but there are 2"),
         (("good.wav", "--rttm", "./good.wav"), "good.wav: would be overwritten"),
         (("-", "good.wav", "--num-workers", "2"), "standard input"),
-        (("good.wav", "--device", "cuda:99"), "use cpu or auto"),
+        (("good.wav", "--device", "cuda:99"), "cpu or auto"),
     ],
 )
 def test_usage_errors(run: Run, arguments: tuple[str, ...], message: str) -> None:

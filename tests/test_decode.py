@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -135,6 +135,7 @@ SIZES = st.lists(st.integers(0, 9), max_size=30)
 SECONDS = st.integers(0, 6).map(lambda frames: frames * 0.02)
 
 
+@settings(deadline=None)
 @given(DRAWINGS, SIZES, SECONDS, SECONDS)
 def test_chunks_make_no_difference(
     drawing: str, sizes: list[int], min_gap: float, min_duration: float
@@ -145,6 +146,7 @@ def test_chunks_make_no_difference(
     assert whole == by_frames(drawing, round(min_gap * 50), round(min_duration * 50))
 
 
+@settings(deadline=None)
 @given(DRAWINGS, SIZES, SECONDS)
 def test_means_are_those_of_the_frames(drawing: str, sizes: list[int], min_gap: float) -> None:
     decoder = StreamingDecoder(("speech",), {"speech": ClassDecoding(min_gap=min_gap)})

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from dummies import save_student, write_sound
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -88,6 +88,7 @@ def test_a_segment_without_positive_relevance_selects_nothing() -> None:
     assert not select(np.array([[-1.0, -2.0]]), 0.0).any()
 
 
+@settings(deadline=None)
 @given(
     hnp.arrays(np.float64, (3, 5), elements=st.floats(-10, 10)),
     st.floats(0, 0.9),
@@ -131,6 +132,7 @@ def test_the_strongest_band(spectrum: list[float], band: tuple[float, float] | N
     assert strongest_band(np.array(spectrum, float), np.arange(5) * 100.0) == band
 
 
+@settings(deadline=None)
 @given(hnp.arrays(np.float64, 12, elements=st.floats(0, 5)).filter(lambda x: x.sum() > 1e-3))
 def test_no_narrower_band_holds_half(spectrum: np.ndarray) -> None:
     low, high = strongest_band(spectrum, np.arange(12.0)) or (0.0, 0.0)

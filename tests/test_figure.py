@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audioseg_xai.annotation import Segment
@@ -109,6 +109,7 @@ def test_prototypes_can_be_drawn() -> None:
 # --- overview -----------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(st.integers(1, 400), st.lists(st.integers(1, 90), max_size=12))
 def test_an_overview_is_bounded_and_its_columns_are_means(total: int, sizes: list[int]) -> None:
     frames = np.random.default_rng(total).random((total, 3)).astype(np.float32)

@@ -294,6 +294,12 @@ def test_tuning_finds_the_threshold_that_separates() -> None:
     assert decide_frames(probabilities[:, 0], decoding["music"]).sum() == 70
 
 
+def test_of_equal_thresholds_the_one_nearest_to_a_half_is_taken() -> None:
+    labels = np.repeat([[0], [1]], 50, axis=0).astype(np.int8)
+    probabilities = np.where(labels == 1, 0.9, 0.1)
+    assert tune([(probabilities, labels)], ("a",), ["a"])[0]["a"].onset == 0.5
+
+
 def test_tuning_needs_an_active_frame() -> None:
     silent = (np.zeros((10, 1)), np.zeros((10, 1), dtype=np.int8))
     with pytest.raises(TrainingError, match="music is active in no"):

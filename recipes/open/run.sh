@@ -1,0 +1,109 @@
+#!/usr/bin/env bash
+# The default model, from openly licensed audio: Debian packages (fetched with apt-get, no root
+# needed) and, where you have them, folders of more speech and noise.
+# 40 hours of simulated audio take 4.6 GB, their spectrograms 3.7 GB. Paths start in this folder.
+
+hours=40               # hours of simulated audio to train on
+valid_hours=1.5        # hours of simulated audio to validate and choose thresholds with
+test_hours=1.5         # hours of simulated audio to test with
+pool=""                # a pool that is there already: nothing is fetched
+debs=""                # folder with the .deb files: nothing is fetched
+extra_speech=""        # folder with LibriSpeech or the like, as conf/sources.yaml describes it
+extra_noise=""         # folder with ESC-10 or the like
+test=""                # data directory to test on as well, such as real recordings
+components=256         # atoms of the dictionary, as in the student's configuration
+frames=60000           # frames that the dictionary is learned from
+teacher=conf/teacher.yaml    # network and schedule of the teacher
+student=conf/student.yaml    # network, schedule and loss of the student
+nj=2                   # processes at once
+
+# shellcheck source-path=SCRIPTDIR source=../common/runner.sh
+. "$(dirname "$0")/../common/runner.sh"
+
+sources() { echo "${pool:-data/pool}"; }
+
+test_sets() { # NAME DIRECTORY, a line a test set
+  echo test data/test
+  [[ -z $test ]] || echo "$(basename "$test")" "$test"
+}
+
+stage_0() { # data: the pool of sources, and simulated recordings with exact labels
+  [[ -n $pool || -e data/pool/pool.jsonl ]] || make_pool
+  simulate train "$hours" train 1
+  simulate valid "$valid_hours" valid 2
+  simulate test "$test_hours" valid 3
+}
+
+make_pool() {
+  local more=()
+  [[ -z $debs ]] || more+=(--debs "$debs")
+  [[ -z $extra_speech ]] || more+=(--extra-speech "$extra_speech")
+  [[ -z $extra_noise ]] || more+=(--extra-noise "$extra_noise")
+  "$python" "$bin/prepare.py" open --sources conf/sources.yaml --output data/pool \
+    --num-workers "$nj" "${more[@]}"
+}
+
+simulate() { # simulate NAME HOURS SPLIT SEED
+  run_jobs "exp/log/simulate_$1.log" "$python" "$bin/simulate.py" --pool "$(sources)" \
+    --config conf/simulate.yaml --output "data/$1" --hours "$2" --split "$3" --seed "$4" \
+    --num-workers "$nj"
+}
+
+stage_1() { # features: spectrograms and frame labels
+  for set in train valid; do
+    run_jobs "exp/log/features_$set.log" "$python" "$bin/cache_features.py" \
+      --datadir "data/$set" --output "exp/features/$set" --num-workers "$nj"
+  done
+}
+
+stage_2() { # dictionary: sparse NMF
+  run_jobs exp/log/dictionary.log "$python" "$bin/learn_dictionary.py" -v \
+    --archive exp/features/train --student "$student" --components "$components" \
+    --frames "$frames" --output exp/dictionary.safetensors
+}
+
+stage_3() { # teacher
+  run_jobs exp/log/teacher.log "$python" "$bin/train_teacher.py" -v \
+    --train exp/features/train --valid exp/features/valid --config "$teacher" \
+    --output exp/teacher --num-workers "$nj"
+}
+
+stage_4() { # distillation: the student, and thresholds for both
+  run_jobs exp/log/student.log "$python" "$bin/distill.py" -v \
+    --train exp/features/train --valid exp/features/valid --config "$student" \
+    --dictionary exp/dictionary.safetensors --teacher exp/teacher --output exp/student \
+    --num-workers "$nj"
+  "$python" local/card_sources.py "$(sources)/manifest.json" >exp/sources.json
+  for model in teacher student; do
+    "$python" "$bin/tune.py" --model "exp/$model" --archive exp/features/valid \
+      --name "simulated validation recordings" --data exp/sources.json \
+      --output "exp/${model}_tuned"
+  done
+}
+
+stage_5() { # segmentation of the test recordings, and its F1
+  local name set
+  while read -r name set; do
+    for model in teacher student; do
+      "$python" "$bin/segment.py" --datadir "$set" --model "exp/${model}_tuned" \
+        --rttm "exp/$name/$model.rttm" --num-workers "$nj"
+      "$python" "$bin/score.py" --reference "$set/ref.rttm" --uem "$set/all.uem" \
+        --hypothesis "exp/$name/$model.rttm" --classes "$(paste -sd, "$set/classes")" \
+        --json "exp/$name/$model.json"
+    done
+    "$python" ../common/f1_table.py "teacher=exp/$name/teacher.json" \
+      "student=exp/$name/student.json" >"exp/$name/f1.md"
+  done < <(test_sets)
+}
+
+stage_6() { # explanations of the test recordings, and prototypes
+  local name set
+  while read -r name set; do
+    "$python" "$bin/explain.py" --datadir "$set" --model exp/student_tuned \
+      --rttm "exp/$name/explained.rttm" --hdf5 "exp/$name/explanations.h5"
+    "$python" "$bin/prototypes.py" "exp/$name/explanations.h5" \
+      --output "exp/$name/prototypes.h5" --figure "exp/$name/prototypes.png"
+  done < <(test_sets)
+}
+
+run_recipe "$@"
