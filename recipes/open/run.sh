@@ -14,6 +14,7 @@ test=""                # data directory to test on as well, such as real recordi
 components=256         # atoms of the dictionary, as in the student's configuration
 frames=60000           # frames that the dictionary is learned from
 teacher=conf/teacher.yaml    # network and schedule of the teacher
+labels=conf/student_labels.yaml    # what the student starts from: labels alone
 student=conf/student.yaml    # network, schedule and loss of the student
 nj=2                   # processes at once
 
@@ -69,16 +70,19 @@ stage_3() { # teacher
 }
 
 stage_4() { # distillation: the student, and thresholds for both
-  run_jobs exp/log/student.log "$python" "$bin/distill.py" -v \
-    --train exp/features/train --valid exp/features/valid --config "$student" \
-    --dictionary exp/dictionary.safetensors --teacher exp/teacher --output exp/student \
-    --num-workers "$nj"
-  "$python" local/card_sources.py "$(sources)/manifest.json" >exp/sources.json
+  distill labels "$labels"
+  distill student "$student" --teacher exp/teacher --start exp/labels
   for model in teacher student; do
     "$python" "$bin/tune.py" --model "exp/$model" --archive exp/features/valid \
-      --name "simulated validation recordings" --data exp/sources.json \
+      --name "simulated validation recordings" --manifest "$(sources)/manifest.json" \
       --output "exp/${model}_tuned"
   done
+}
+
+distill() { # distill NAME CONFIG [OPTION...]
+  run_jobs "exp/log/$1.log" "$python" "$bin/distill.py" -v --config "$2" --output "exp/$1" \
+    --train exp/features/train --valid exp/features/valid --num-workers "$nj" \
+    --dictionary exp/dictionary.safetensors "${@:3}"
 }
 
 stage_5() { # segmentation of the test recordings, and its F1

@@ -1,0 +1,70 @@
+"""The model that ships: it loads, says what it is, and is as good as it must be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from audioseg_xai.annotation import Segment, read_rttm, read_uem
+from audioseg_xai.labels import CLASSES
+from audioseg_xai.models.directory import Model, default_model_folder, load_model
+from audioseg_xai.pipeline import Pipeline
+from audioseg_xai.recordings import Recording
+from audioseg_xai.scoring import score
+
+ASSETS = default_model_folder().parent
+DEVELOPMENT = Path(__file__).resolve().parents[2] / "shared" / "data" / "dev"
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return load_model()
+
+
+def f1(model: Model, reference: Path, audio: list[Path], classes: str, uem: Path | None) -> dict:
+    """Return F1 in percent of each class, pooled over recordings."""
+    pipeline = Pipeline(model)
+    found: dict[str, list[Segment]] = {
+        path.stem: list(pipeline.segment(Recording(path.stem, str(path))).segments)
+        for path in audio
+    }
+    regions = read_uem(uem) if uem else None
+    scores = score(read_rttm(reference), found, regions, classes, allow_missing=True)
+    return {name: 100 * counts.f1 for name, counts in scores.pooled.items()}
+
+
+def test_it_decides_all_classes_and_fits_into_the_package(model: Model) -> None:
+    assert tuple(model.config.decoding) == CLASSES
+    assert sum(path.stat().st_size for path in default_model_folder().iterdir()) < 5_000_000
+
+
+def test_its_card_names_data_licences_and_quality() -> None:
+    card = (default_model_folder() / "README.md").read_text(encoding="utf-8")
+    for word in ("librispeech", "CC-BY", "F1", "overlap", "music", "Provenance"):
+        assert word in card
+
+
+def test_it_finds_what_is_in_the_demo(model: Model) -> None:
+    found = f1(model, ASSETS / "demo.rttm", [ASSETS / "demo.flac"], ",".join(CLASSES), None)
+    assert found["speech"] > 90
+    assert found["music"] > 65
+    assert found["noise"] > 60
+
+
+@pytest.mark.parametrize(
+    ("name", "floors"),
+    [("ami", {"speech": 84}), ("mix", {"speech": 94, "music": 78, "noise": 65})],
+)
+def test_it_reaches_its_floors_on_recordings_it_has_never_seen(
+    model: Model, name: str, floors: dict[str, float]
+) -> None:
+    if not DEVELOPMENT.is_dir():
+        pytest.skip("the development recordings are not on this machine")
+    labels = DEVELOPMENT / "labels"
+    classes = ",".join((labels / f"{name}.classes").read_text().split())
+    audio = sorted((DEVELOPMENT / "audio").glob(f"{name}*.flac"))
+    found = f1(model, labels / f"{name}.rttm", audio, classes, labels / f"{name}.uem")
+    assert audio
+    for label, floor in floors.items():
+        assert found[label] >= floor, f"{label}: {found[label]:.1f} below {floor}"
