@@ -346,6 +346,25 @@ def test_samples_that_are_no_numbers(tmp_path, bad):
     assert expected in one_line(tmp_path / "a.wav")
 
 
+@pytest.mark.parametrize("bad", [1e20, -3e5])
+def test_samples_that_no_recording_can_hold(tmp_path, tone, bad):
+    samples = tone(1, rate=8000)
+    samples[6000] = bad
+    soundfile.write(tmp_path / "a.wav", samples, 8000, subtype="FLOAT")
+    expected = (
+        f"holds samples far beyond full scale, the first ({bad:.3g}) at 0.750 s: export it again, "
+        "scaled to [-1, 1]"
+    )
+    assert expected in one_line(tmp_path / "a.wav")
+    assert expected in one_line(FakePipe((tmp_path / "a.wav").read_bytes()))
+
+
+def test_floats_beyond_full_scale_are_read_as_they_are(tmp_path):
+    samples = np.array([32_767, -32_768, 2.5], np.float32)
+    soundfile.write(tmp_path / "a.wav", samples, 16_000, subtype="FLOAT")
+    np.testing.assert_array_equal(read_audio(tmp_path / "a.wav"), samples)
+
+
 def test_reading_twice(tmp_path, tone):
     soundfile.write(tmp_path / "a.wav", tone(0.1), 16_000)
     with AudioReader(tmp_path / "a.wav") as reader:
@@ -388,6 +407,34 @@ def test_truncated_compressed_file_yields_its_part(tmp_path, rng, name, codec, o
     assert isinstance(error, TruncatedAudioError)
     assert 1.5 * 16_000 < len(part) < 4 * 16_000
     assert f"after {len(part) / 16_000:.3f} s" in str(error)
+
+
+@pytest.mark.parametrize("most", [1000, 1 << 20])
+@pytest.mark.parametrize("subtype", ["OPUS", "VORBIS"])
+def test_ogg_cut_within_a_page_is_noticed_in_a_pipe(tmp_path, rng, subtype, most):
+    path = tmp_path / "a.ogg"
+    soundfile.write(path, rng.uniform(-0.3, 0.3, 160_000), 16_000, subtype=subtype, format="OGG")
+    assert len(read_audio(FakePipe(path.read_bytes(), most))) >= 10 * 16_000 - 200
+    part, error = decoded_part(FakePipe(cut(path, 0.6).read_bytes(), most))
+    assert isinstance(error, TruncatedAudioError)
+    assert 4 * 16_000 < len(part) < 7 * 16_000
+    assert f"breaks off after {len(part) / 16_000:.3f} s in the middle of a page" in str(error)
+
+
+@pytest.mark.parametrize("rate", [44_100, 22_050, 8000])
+@pytest.mark.parametrize("tag_bytes", [0, 20_000])
+def test_mp3_that_ends_early_is_noticed_in_a_pipe(tmp_path, rng, rate, tag_bytes):
+    noise = rng.uniform(-0.3, 0.3, 5 * rate).astype(np.float32)
+    content = encode(tmp_path / "a.mp3", noise, rate, "libmp3lame", id3v2_version="0").read_bytes()
+    if tag_bytes:  # seven bits a byte: 20000 = 1 << 14 | 28 << 7 | 32
+        content = b"ID3\x04\0\0\0\x01\x1c\x20" + bytes(tag_bytes) + content
+    assert len(read_audio(FakePipe(content))) == pytest.approx(5 * 16_000, abs=1600)
+    kept = tag_bytes + (len(content) - tag_bytes) * 6 // 10
+    part, error = decoded_part(FakePipe(content[:kept]))
+    assert isinstance(error, TruncatedAudioError)
+    assert len(part) == pytest.approx(3 * 16_000, abs=3200)
+    promised = float(re.search(r"header promises (\d+\.\d+) s", str(error))[1])
+    assert 5 <= promised < 5.2
 
 
 def test_truncation_as_a_warning(tmp_path, tone, caplog):

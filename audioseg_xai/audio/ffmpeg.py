@@ -9,7 +9,7 @@ import av
 from av.error import FFmpegError
 
 from audioseg_xai.audio import problems
-from audioseg_xai.audio.headers import riff_num_samples
+from audioseg_xai.audio.headers import mp3_num_samples, ogg_breaks_off, riff_num_samples
 from audioseg_xai.audio.pcm import Samples, downmixed, frame_kind
 from audioseg_xai.audio.source import Source
 from audioseg_xai.errors import AudioError
@@ -88,6 +88,8 @@ class FfmpegDecoder:
             return problems.is_damaged(self._name, len(inner), inner[0] / self.rate)
         if self.num_samples and seconds + LATE_TOLERANCE < self.num_samples / self.rate:
             return problems.ends_early(self._name, seconds, self.num_samples / self.rate)
+        if self._source.head[:4] == b"OggS" and ogg_breaks_off(self._source.tail()):
+            return problems.cut_off(self._name, seconds)
         return None
 
     def close(self) -> None:
@@ -110,6 +112,8 @@ class FfmpegDecoder:
 
     def _promised(self) -> int | None:
         container = self._container.format.name.split(",")[0]
+        if container == "mp3" and not self._source.seekable:
+            return mp3_num_samples(self._source.head)  # FFmpeg asks for the size of the file
         # An MP3 file tells its length in a Xing frame, and only then starts behind zero.
         trusted = container in TRUSTED_CONTAINERS or (
             container == "mp3" and bool(self._stream.start_time)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import struct
-from typing import IO
 
 UNKNOWN_LENGTH = 0x7FFF_0000
 """Byte counts from here on mean "until the end": writers to a pipe put 2^31 - 1 or 2^32 - 1."""
@@ -13,8 +11,8 @@ UNKNOWN_LENGTH = 0x7FFF_0000
 PCM_TAGS = (1, 3, 0xFFFE)
 """WAVE format tags of integer, float and extensible PCM."""
 
-OGG_TAIL = 1 << 17
-"""An Ogg page has at most 65307 bytes, so this many from the end hold a whole one."""
+XING_TAGS = (b"Xing", b"Info")
+"""How the frame that counts the others is marked in an MP3 of variable and of constant rate."""
 
 _CLAIM = re.compile(
     r"^\s*(?:data|SSND|Data Size|Riff size|riff)\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE
@@ -62,18 +60,51 @@ def riff_num_samples(head: bytes) -> int | None:
     return None
 
 
-def ogg_breaks_off(file: IO[bytes]) -> bool:
-    """Return whether an Ogg file ends within a page, leaving its position at the start.
+def ogg_breaks_off(tail: bytes) -> bool:
+    """Return whether an Ogg file ends within a page.
 
     A recorded radio stream lacks the mark of the last page and is no less whole: only a page
     that is cut says that bytes are missing.
+
+    Parameters
+    ----------
+    tail : bytes
+        Last bytes of the file, at least the 65307 of the longest page.
     """
-    size = file.seek(0, os.SEEK_END)
-    file.seek(max(0, size - OGG_TAIL))
-    tail = file.read(OGG_TAIL) or b""
-    file.seek(0)
     start = tail.rfind(b"OggS")
     return start >= 0 and len(tail) < start + _ogg_page_bytes(tail[start:])
+
+
+def id3_bytes(head: bytes) -> int:
+    """Return the length of the ID3v2 tag that a file starts with, 0 without one."""
+    if head[:3] != b"ID3" or len(head) < 10:
+        return 0
+    footer = 10 if head[5] & 0x10 else 0
+    # Seven bits a byte, so that nothing in a tag looks like the start of a frame.
+    high, upper, lower, low = head[6:10]
+    return 10 + (high << 21 | upper << 14 | lower << 7 | low) + footer
+
+
+def mp3_num_samples(head: bytes) -> int | None:
+    """Return the samples a channel that an MP3 promises, None when it does not say.
+
+    Parameters
+    ----------
+    head : bytes
+        First bytes of the file, to the end of the first frame. That frame holds no sound when it
+        counts the others: the Xing header. Encoder delay and padding are part of the count.
+    """
+    frame = head[id3_bytes(head) :].lstrip(b"\0")
+    is_layer_3 = len(frame) > 4 and frame[0] == 0xFF and frame[1] & 0xE6 == 0xE2
+    if not is_layer_3:
+        return None
+    mpeg_1, mono = frame[1] & 0x18 == 0x18, frame[3] >> 6 == 3
+    side_information = (17 if mono else 32) if mpeg_1 else (9 if mono else 17)
+    tag = frame[4 + side_information :][:12]
+    if tag[:4] not in XING_TAGS or len(tag) < 12:
+        return None
+    flags, num_frames = struct.unpack(">II", tag[4:])
+    return num_frames * (1152 if mpeg_1 else 576) if flags & 1 else None
 
 
 def _ogg_page_bytes(page: bytes) -> int:

@@ -72,6 +72,22 @@ def not_finite(name: str, seconds: float) -> AudioError:
     )
 
 
+def too_loud(name: str, value: float, seconds: float) -> AudioError:
+    """Return the error of a sample that no recording can hold.
+
+    Parameters
+    ----------
+    name : str
+        What the user calls the recording.
+    value, seconds : float
+        The first such sample, where full scale is 1, and its time, in seconds.
+    """
+    return AudioError(
+        f"{name}: holds samples far beyond full scale, the first ({value:.3g}) at {seconds:.3f} s: "
+        "export it again, scaled to [-1, 1]"
+    )
+
+
 def ends_early(name: str, seconds: float, promised: float) -> TruncatedAudioError:
     """Return the error of a recording that is shorter than it says.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +21,13 @@ from audioseg_xai.frames import SAMPLE_RATE
 
 Samples = NDArray[np.float32]
 OnTruncated = Literal["error", "warn"]
+
+LOUDEST = 1e5
+"""Largest sample that is believed, where full scale is 1: +100 dB.
+
+Float files may go beyond full scale, and 16-bit integers written as floats without scaling reach
+32768. Above that are damaged bytes; squared, they overflow the power spectrum and all its sums.
+"""
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +73,7 @@ class AudioReader:
     ------
     AudioError
         On opening: no such file, a folder, an empty file, no audio. On iterating: no samples,
-        NaN or infinite samples, a sampling rate that changes.
+        NaN or infinite samples, samples beyond `LOUDEST`, a sampling rate that changes.
     TruncatedAudioError
         After the last block, when the recording could not be decoded as a whole.
 
@@ -152,12 +160,18 @@ class AudioReader:
 
     def _native(self) -> Iterator[Samples]:
         for chunk in self._decoder.chunks():
-            finite = np.isfinite(chunk)
-            if not finite.all():
-                bad = self._num_decoded + int(np.argmin(finite))
-                raise problems.not_finite(self.name, bad / self.native_rate)
+            # Without a temporary array; NaN is carried through and fails the comparisons.
+            if len(chunk) and not (chunk.max() <= LOUDEST and chunk.min() >= -LOUDEST):
+                raise self._bad_sample(chunk)
             self._num_decoded += len(chunk)
             yield chunk
+
+    def _bad_sample(self, chunk: Samples) -> AudioError:
+        first = int(np.argmin(np.abs(chunk) <= LOUDEST))
+        value, seconds = float(chunk[first]), (self._num_decoded + first) / self.native_rate
+        if math.isfinite(value):
+            return problems.too_loud(self.name, value, seconds)
+        return problems.not_finite(self.name, seconds)
 
     def _check_end(self) -> None:
         problem = self._decoder.problem(self._num_decoded)

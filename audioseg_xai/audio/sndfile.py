@@ -79,7 +79,7 @@ def open_sndfile(source: Source) -> SndfileDecoder | None:
     """Return the decoder of a seekable source, None when libsndfile does not know its format."""
     file = cast(IO[bytes], source.file)
     # Before libsndfile opens it: both share one position in the file.
-    breaks_off = source.head[:4] == b"OggS" and ogg_breaks_off(file)
+    breaks_off = source.head[:4] == b"OggS" and ogg_breaks_off(source.tail())
     try:
         sound = soundfile.SoundFile(_descriptor(file), closefd=False)
     except (soundfile.LibsndfileError, TypeError):

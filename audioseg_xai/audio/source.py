@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from pathlib import Path
 from typing import IO, BinaryIO
 
 from audioseg_xai.audio import problems
+from audioseg_xai.audio.headers import id3_bytes
 from audioseg_xai.errors import AudioError
 
 HEAD_BYTES = 4096
 """Bytes looked at before a decoder is chosen; a WAV header fits in."""
 
+TAIL_BYTES = 1 << 17
+"""Bytes looked at after decoding: an Ogg page has at most 65307, so a whole one is in them."""
+
+LONGEST_TAG = 1 << 24
+"""Bytes of an ID3 tag (pictures) that are kept to see the first MP3 frame behind it in a pipe."""
+
 
 class Pipe:
     """A stream that cannot seek, whose first bytes were looked at already.
+
+    Keeps its last bytes, because nobody can come back for them.
 
     Parameters
     ----------
@@ -26,14 +36,24 @@ class Pipe:
     def __init__(self, raw: IO[bytes]) -> None:
         self._raw = raw
         self.head = _read_full(raw, HEAD_BYTES)
-        self._unread = self.head
+        tag = id3_bytes(self.head)
+        if 0 < tag <= LONGEST_TAG:
+            self.head += _read_full(raw, tag)
+        self._unread = io.BytesIO(self.head)
+        self._tail = bytearray()
+        self._ended = False
 
     def read(self, size: int) -> bytes:
         """Return up to `size` bytes, none at the end."""
-        if not self._unread:
-            return self._raw.read(size) or b""
-        out, self._unread = self._unread[:size], self._unread[size:]
+        out = self._unread.read(size) or self._raw.read(size) or b""
+        self._ended = not out
+        self._tail += out
+        del self._tail[:-TAIL_BYTES]
         return out
+
+    def tail(self) -> bytes:
+        """Return the last bytes, none while the end was not reached."""
+        return bytes(self._tail) if self._ended else b""
 
 
 class Source:
@@ -76,6 +96,16 @@ class Source:
     def close(self) -> None:
         """Close what was opened here; standard input and a caller's file stay open."""
         self._close(self._raw)
+
+    def tail(self) -> bytes:
+        """Return the last bytes and go back to the first; of a pipe once it was read to its end."""
+        if isinstance(self.file, Pipe):
+            return self.file.tail()
+        size = self.file.seek(0, os.SEEK_END)
+        self.file.seek(max(0, size - TAIL_BYTES))
+        tail = _read_full(self.file, TAIL_BYTES)
+        self.rewind()
+        return tail
 
     def rewind(self) -> None:
         """Go back to the first byte, for the next decoder to try."""
