@@ -11,11 +11,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Generic, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TextIO, TypeVar
 
 import click
 
 from audioseg_xai.errors import AudiosegError, UsageError
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor, Future, ProcessPoolExecutor
 
 PROGRAM = "xai-segment"
 FAILED, USAGE, PARTLY, INTERRUPTED = 1, 2, 3, 130
@@ -153,18 +156,81 @@ def _outcomes(
 ) -> Iterator[Any]:
     if num_workers <= 1 or len(items) <= 1:
         yield from map(attempt, items)
-        return
+    else:
+        yield from _in_order(_in_processes(items, attempt, num_workers))
+
+
+def _in_processes(
+    items: Sequence[ItemT], attempt: Callable[[ItemT], Any], num_workers: int
+) -> Iterator[tuple[int, Any]]:
+    # A process that dies takes the pool along. Items start in order, so it worked on one of the
+    # first that are unfinished: these get a process each, one at a time; the rest a new pool.
+    pending = list(range(len(items)))
+    while pending:
+        lost: list[int] = []
+        for number, result in _in_pool(items, pending, attempt, num_workers):
+            if result is None:
+                lost.append(number)
+            else:
+                yield number, result
+        for suspect in lost[:num_workers]:
+            ((_, result),) = _in_pool(items, [suspect], attempt, 1)
+            yield suspect, result or (None, "the process working on it died (out of memory?)")
+        pending = lost[num_workers:]
+
+
+def _in_pool(
+    items: Sequence[ItemT], numbers: Sequence[int], attempt: Callable[[ItemT], Any], workers: int
+) -> Iterator[tuple[int, Any]]:
+    """Yield number and outcome of some items; None is the outcome of those that were lost."""
+    from concurrent.futures import BrokenExecutor
+
+    with _pool(min(workers, len(numbers))) as pool:
+        futures = [_submit(pool, attempt, items[number]) for number in numbers]
+        try:
+            for number, future in zip(numbers, futures, strict=True):
+                try:
+                    result = future.result()
+                except BrokenExecutor:
+                    result = None
+                yield number, result
+        finally:
+            for future in futures:
+                future.cancel()
+
+
+def _pool(num_workers: int) -> ProcessPoolExecutor:
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
 
     # Not fork: it copies locks that threads of torch or of an audio library may hold.
-    with ProcessPoolExecutor(
-        min(num_workers, len(items)),
+    return ProcessPoolExecutor(
+        num_workers,
         mp_context=multiprocessing.get_context("spawn"),
         initializer=configure_logging,
         initargs=(PROGRAM, log.isEnabledFor(logging.DEBUG)),
-    ) as pool:
-        yield from pool.map(attempt, items)
+    )
+
+
+def _submit(pool: Executor, attempt: Callable[[ItemT], Any], item: ItemT) -> Future[Any]:
+    from concurrent.futures import BrokenExecutor, Future
+
+    try:
+        return pool.submit(attempt, item)
+    except BrokenExecutor as error:  # an earlier item broke the pool already
+        failed: Future[Any] = Future()
+        failed.set_exception(error)
+        return failed
+
+
+def _in_order(numbered: Iterable[tuple[int, Any]]) -> Iterator[Any]:
+    waiting: dict[int, Any] = {}
+    due = 0
+    for number, result in numbered:
+        waiting[number] = result
+        while due in waiting:
+            yield waiting.pop(due)
+            due += 1
 
 
 def _attempt(process: Callable[[ItemT], Any], item: ItemT) -> tuple[Any, str | None]:

@@ -78,7 +78,7 @@ def explain_recordings(
     tau = pipeline.model.config.relevance_threshold if threshold is None else threshold
     work = _Work(pipeline, outputs, tau)
     with _archive(pipeline, outputs, tau) as work.archive:
-        outcome = run_items(recordings, work, describe=lambda recording: recording.path)
+        outcome = run_items(recordings, work, describe=lambda recording: recording.source)
         if not outcome.done:
             # Leaves no archive behind; run_items has said what went wrong.
             raise click.exceptions.Exit(outcome.exit_code)

@@ -17,7 +17,7 @@ from audioseg_xai.audio import AudioReader
 from audioseg_xai.audio.reader import OnTruncated
 from audioseg_xai.decode import DecodedSegment, StreamingDecoder
 from audioseg_xai.devices import resolve_device
-from audioseg_xai.errors import AudioError, ModelError, UsageError
+from audioseg_xai.errors import AudioError, LabelError, ModelError, UsageError
 from audioseg_xai.explain import Explanation, Readout, explain
 from audioseg_xai.frames import SAMPLE_RATE, WINDOW
 from audioseg_xai.inference import Chunk, Segmenter
@@ -203,6 +203,12 @@ class Pipeline:
         on_truncated: OnTruncated = "warn" if self.settings.allow_truncated else "error"
         with AudioReader(recording.path, on_truncated=on_truncated) as reader:
             for number, chunk in enumerate(self.segmenter.process(reader), start=1):
+                if not np.isfinite(chunk.logits).all():
+                    raise AudioError(
+                        f"{reader.name}: the model puts out NaN or infinity within the first "
+                        f"{reader.num_samples / SAMPLE_RATE:.3f} s: check the model with "
+                        "xai-segment doctor, or export the recording again"
+                    )
                 segments += decoder.push(chunk.probabilities, values(chunk))
                 for sink in sinks:
                     sink(chunk)
@@ -230,7 +236,10 @@ def segment(recording: Recording, settings: Settings) -> Segmentation:
 def _wanted(classes: str | None, decided: Sequence[str]) -> list[str]:
     if classes is None:
         return list(decided)
-    names = [canonical(name.strip()) for name in classes.split(",") if name.strip()]
+    try:
+        names = [canonical(name.strip()) for name in classes.split(",") if name.strip()]
+    except LabelError as error:
+        raise UsageError(f"--classes {classes}: {error}") from None
     unknown = [name for name in names if name not in decided]
     if unknown or not names:
         raise UsageError(

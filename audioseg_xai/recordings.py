@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -30,6 +31,11 @@ class Recording:
 
     uri: str
     path: str
+
+    @property
+    def source(self) -> str:
+        """What messages call it."""
+        return "standard input" if self.path == STDIN else self.path
 
 
 def recording_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -107,20 +113,43 @@ def collect(
 
 
 def check_outputs(recordings: Iterable[Recording], outputs: Iterable[str | Path | None]) -> None:
-    """Refuse to write over a recording or twice to one file.
+    """Refuse to write over a recording, twice to one file, or where nothing can be written.
+
+    Parameters
+    ----------
+    recordings : iterable of Recording
+        What is read. Without any, names are compared and no folder is tried.
+    outputs : iterable of path or None
+        What will be written; missing folders are made.
 
     Raises
     ------
     UsageError
-        If one of `outputs` is a recording, or another output.
+        If one of `outputs` is a recording, or another output, or cannot be written.
     """
-    taken = {Path(r.path).resolve() for r in recordings if r.path != STDIN}
-    for output in outputs:
-        if output is None:
-            continue
-        if Path(output).resolve() in taken:
+    read, written = list(recordings), [Path(output) for output in outputs if output is not None]
+    taken = {Path(r.path).resolve() for r in read if r.path != STDIN}
+    for output in written:
+        if output.resolve() in taken:
             raise UsageError(f"{output}: would be overwritten: write to another file")
-        taken.add(Path(output).resolve())
+        taken.add(output.resolve())
+    for output in written if read else ():
+        _check_writable(output)
+
+
+def _check_writable(output: Path) -> None:
+    if output.is_dir():
+        raise UsageError(f"{output}: is a folder: name a file to write")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        # As long a name as `files.atomic_path` will take.
+        with tempfile.NamedTemporaryFile(
+            dir=output.parent, prefix=f".{output.stem}.", suffix=f".tmp{output.suffix}"
+        ):
+            pass
+    except OSError as error:
+        reason = error.strerror or error
+        raise UsageError(f"{output}: cannot be written: {reason}: write elsewhere") from None
 
 
 def _name(path: str) -> str:

@@ -40,8 +40,9 @@ def cli(
 ) -> None:
     """Segment AUDIO..., and show which frequencies each decision rests on.
 
-    AUDIO is any file with sound in it, or - for standard input. Without --hdf5 and --figure the
-    archive lies beside the RTTM. A table on stderr says what was found.
+    AUDIO is any file with sound in it, or - for standard input (an mp4 or m4a with its index at the
+    end must be given as a file). Without --hdf5 and --figure the archive lies beside the RTTM. A
+    table on stderr says what was found.
     """
     if hdf5 is None and figure is None:
         if rttm is None:

@@ -31,8 +31,9 @@ def cli(
 ) -> None:
     """Say when there is speech, music, noise and overlapped speech in AUDIO...
 
-    AUDIO is any file with sound in it, or - for standard input. The RTTM has a line a segment, in
-    the order of the recordings, with the mean probability of the class in field 9.
+    AUDIO is any file with sound in it, or - for standard input (an mp4 or m4a with its index at the
+    end must be given as a file). The RTTM has a line a segment, in the order of the recordings,
+    with the mean probability of the class in field 9.
     """
     check_outputs(recordings, [rttm])
     if num_workers > 1 and STDIN in (recording.path for recording in recordings):
@@ -46,7 +47,7 @@ def cli(
     outcome = run_items(
         recordings,
         functools.partial(segment, settings=settings),
-        describe=lambda recording: recording.path,
+        describe=lambda recording: recording.source,
         num_workers=num_workers,
     )
     if outcome.done:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import signal
 import subprocess
 import sys
@@ -102,9 +103,10 @@ def test_table_and_bin_folder_name_the_same_commands() -> None:
 @pytest.mark.parametrize("name", cli.COMMANDS)
 def test_every_command_has_its_name_and_a_help_page(name: str) -> None:
     assert importlib.util.find_spec(cli.module_name(name)) is not None
-    result = CliRunner().invoke(cli.main, [name, "--help"])
+    words = [name, "open"] if name == "prepare" else [name]  # a corpus is a command of its own
+    result = CliRunner().invoke(cli.main, [*words, "--help"])
     assert result.exit_code == 0, result.output
-    assert f" {name} [OPTIONS]" in result.output
+    assert f" {' '.join(words)} [OPTIONS]" in result.output
     assert "-v, --verbose" in result.output
 
 
@@ -268,6 +270,22 @@ def test_items_that_fail_do_not_stop_the_others(num_workers: int) -> None:
     outcome = cli.run_items([2, 3, 4, 5], halve, num_workers=num_workers)
     assert outcome.done == [1, 2]
     assert outcome.failed == ["3", "5"]
+
+
+def halve_or_die(number: int) -> int:
+    if number == 6:
+        os._exit(9)
+    return halve(number)
+
+
+def test_a_process_that_dies_costs_only_its_item(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli.log, "propagate", True)
+    outcome = cli.run_items([2, 4, 6, 8, 3, 10], halve_or_die, num_workers=2)
+    assert outcome.done == [1, 2, 4, 5]
+    assert outcome.failed == ["6", "3"]
+    assert "6: the process working on it died (out of memory?)" in caplog.messages
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 from click.testing import CliRunner, Result
 from dummies import save_student, sound, write_sound
 from pyannote.database.util import load_rttm
 
-from audioseg_xai import cli
+from audioseg_xai import cli, inference
 from audioseg_xai.annotation import read_rttm
 from audioseg_xai.datadir import DataDir
 
@@ -157,6 +158,12 @@ def with_nan(path: Path) -> None:
     soundfile.write(path, samples, 16_000, subtype="FLOAT")
 
 
+def with_huge_sample(path: Path) -> None:
+    samples = sound()
+    samples[8000] = 1e20
+    soundfile.write(path, samples, 16_000, subtype="FLOAT")
+
+
 BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing.wav": (lambda path: None, "no such file"),
     "empty.wav": (lambda path: path.touch(), "is empty (0 bytes)"),
@@ -172,6 +179,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "cut.wav": (truncated, "ends after 2.000 s although its header promises 4.000 s"),
     "ten.wav": (lambda path: write_sound(path, 10 / 16_000), "10 samples"),
     "nan.wav": (with_nan, "holds NaN or infinite samples"),
+    "huge.wav": (with_huge_sample, "far beyond full scale, the first (1e+20) at 0.500 s"),
 }
 
 
@@ -193,9 +201,46 @@ def test_the_others_are_done(run: Run, tmp_path: Path) -> None:
     done = run(*BAD, "good.wav", "--rttm", "out.rttm")
     assert done.exit_code == 3
     assert done.stderr.splitlines()[-1].startswith(
-        "xai-segment segment: error: 8 of 9 failed, the others are done: missing.wav, "
+        "xai-segment segment: error: 9 of 10 failed, the others are done: missing.wav, "
     )
     assert (tmp_path / "out.rttm").read_text() == run("good.wav").stdout
+
+
+def test_outputs_that_are_not_finite_are_an_error(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def to_chunk(parts: tuple[torch.Tensor, ...]) -> inference.Chunk:
+        arrays = [part.numpy().copy() for part in parts]
+        arrays[1][0, 0] = np.nan
+        return inference.Chunk(*arrays)
+
+    monkeypatch.setattr(inference, "_to_chunk", to_chunk)
+    done = run("good.wav", "--rttm", "out.rttm")
+    (line,) = done.stderr.splitlines()
+    assert done.exit_code == 1
+    assert "good.wav: the model puts out NaN or infinity within the first 6.000 s" in line
+    assert not (tmp_path / "out.rttm").exists()
+
+
+def test_a_cut_pipe_is_one_line_and_exit_code_1(model: Path, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.ogg", sound(10), 16_000)
+    content = (tmp_path / "a.ogg").read_bytes()
+    root = Path(__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, root / "bin" / "segment.py", "-", "--model", model], cwd=tmp_path,
+        env={"PYTHONPATH": str(root)}, input=content[: len(content) // 2], capture_output=True,
+        check=False,
+    )  # fmt: skip
+    (line,) = done.stderr.decode().splitlines()
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert line.startswith("xai-segment segment: error: ")
+    assert "standard input: breaks off after" in line
+
+
+@pytest.mark.parametrize("command", ["segment", "explain"])
+def test_help_says_what_a_pipe_cannot_carry(command: str) -> None:
+    text = " ".join(CliRunner().invoke(cli.main, [command, "--help"]).output.split())
+    assert "an mp4 or m4a with its index at the end must be given as a file" in text
 
 
 def test_what_is_left_of_a_damaged_recording_can_be_used(run: Run, tmp_path: Path) -> None:
@@ -220,3 +265,35 @@ def test_twenty_four_channels_are_averaged(run: Run, tmp_path: Path) -> None:
     done = run("many.wav")
     assert done.exit_code == 0
     assert done.stdout.replace(" many ", " good ") == run("good.wav").stdout
+
+
+# --- what is wrong is said before any work ------------------------------------------------------
+
+
+def test_an_unknown_class_is_a_usage_error(run: Run) -> None:
+    done = run("good.wav", "--classes", "speech,foo")
+    assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1)
+    assert "--classes speech,foo: unknown class 'foo'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("good.wav/out.rttm", "cannot be written"),
+        ("good.wav/deeper/out.rttm", "cannot be written: Not a directory"),
+        ("folder", "is a folder"),
+        (f"{'x' * 250}.rttm", "cannot be written: File name too long"),
+    ],
+)
+def test_an_output_that_cannot_be_written_is_found_before_the_model_is_loaded(
+    run: Run, tmp_path: Path, output: str, message: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    done = run("good.wav", "--model", "nowhere", "--rttm", output)
+    assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1)
+    assert f"error: {output}: {message}" in done.stderr
+
+
+def test_looking_whether_an_output_can_be_written_leaves_nothing(run: Run, tmp_path: Path) -> None:
+    assert run("good.wav", "--model", "nowhere", "--rttm", "new/out.rttm").exit_code == 1
+    assert list((tmp_path / "new").iterdir()) == []
