@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
 from audioseg_xai.cli import command, device_option, log
+from audioseg_xai.errors import CorpusError
 
 
 @command()
@@ -17,10 +19,17 @@ from audioseg_xai.cli import command, device_option, log
 @click.option(
     "--manifest", "data", type=Path, metavar="JSON", help="manifest.json of the training pool."
 )
+@click.option("--licence", metavar="TEXT", help="Terms of the weights, for the card.")
 @click.option("--output", required=True, type=Path, metavar="DIR", help="Tuned model directory.")
 @device_option
 def cli(
-    model: Path, archive: Path, name: str, data: Path | None, output: Path, device: str
+    model: Path,
+    archive: Path,
+    name: str,
+    data: Path | None,
+    licence: str | None,
+    output: Path,
+    device: str,
 ) -> None:
     """Choose the thresholds of a model on validation recordings.
 
@@ -29,12 +38,14 @@ def cli(
     """
     from audioseg_xai.archive import Archive
     from audioseg_xai.devices import resolve_device
-    from audioseg_xai.models.card import training_sources
     from audioseg_xai.models.directory import load_model, save_model
     from audioseg_xai.training.fitting import listens_to_features
     from audioseg_xai.training.tuning import tune
     from audioseg_xai.training.validation import ArchiveValidation
 
+    update: dict[str, Any] = {"data": read_sources(data)} if data else {}
+    if licence is not None:
+        update["licence"] = licence
     loaded = load_model(model)
     network = loaded.network.to(resolve_device(device))
     features = listens_to_features(network.config)
@@ -43,12 +54,32 @@ def cli(
     decoding, metrics = tune(observed, loaded.classes, list(loaded.config.decoding))
     for label, figures in metrics.items():
         log.info("%s: F1 %.4f with %s", label, figures["F1"], decoding[label])
-    update = {"decoding": decoding, "metrics": {f"{name}, frames": metrics}}
-    if data:
-        update["data"] = training_sources(json.loads(data.read_text(encoding="utf-8")))
+    dataset = f"{name}, frames (the thresholds were chosen on them)"
+    update |= {"decoding": decoding, "metrics": {dataset: metrics}}
     loaded.config = loaded.config.model_copy(update=update)
     network.cpu()
     save_model(loaded, output)
+
+
+def read_sources(manifest: Path) -> list[dict[str, Any]]:
+    """Return what the card says of each source that ``manifest.json`` of a pool names.
+
+    Raises
+    ------
+    CorpusError
+        If the file cannot be read, or is no such manifest.
+    """
+    from audioseg_xai.models.card import training_sources
+
+    remedy = "--manifest takes the manifest.json that prepare writes into a pool"
+    try:
+        return training_sources(json.loads(manifest.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise CorpusError(f"{manifest}: {error.strerror}: {remedy}") from None
+    except ValueError as error:
+        raise CorpusError(f"{manifest}: is not JSON ({error}): {remedy}") from None
+    except (KeyError, TypeError, AttributeError) as error:
+        raise CorpusError(f"{manifest}: is no manifest ({error!r}): {remedy}") from None
 
 
 if __name__ == "__main__":

@@ -41,8 +41,14 @@ def test_it_decides_all_classes_and_fits_into_the_package(model: Model) -> None:
 
 def test_its_card_names_data_licences_and_quality() -> None:
     card = (default_model_folder() / "README.md").read_text(encoding="utf-8")
-    for word in ("librispeech", "CC-BY", "F1", "overlap", "music", "Provenance"):
+    for word in ("librispeech", "CC-BY", "F1", "overlap", "## Licence", "Provenance"):
         assert word in card
+
+
+def test_it_is_a_student_that_had_a_teacher(model: Model) -> None:
+    assert model.config.network.kind == "student"
+    assert model.config.provenance["config"]["loss"]["alpha"] > 0
+    assert model.config.weights_sha256 == model.digest
 
 
 def test_it_finds_what_is_in_the_demo(model: Model) -> None:

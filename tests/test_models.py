@@ -1,13 +1,21 @@
 """Networks: level proof, bounded context, masks all the way, and the directory they live in."""
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner, Result
 
-from audioseg_xai.errors import ModelError
+from audioseg_xai import cli
+from audioseg_xai.archive import ArchiveEntry, write_index, write_recording
+from audioseg_xai.errors import ConfigError, ModelError
 from audioseg_xai.features import SpectrogramConfig, log_spectrogram
+from audioseg_xai.models.card import render_card
 from audioseg_xai.models.directory import load_model, save_model
 from audioseg_xai.models.fold import folded
 from audioseg_xai.models.front_end import FeatureFrontEndConfig, mel_matrix
@@ -143,3 +151,99 @@ def test_folding_norms_changes_no_result() -> None:
     norms = [module for module in fast.modules() if isinstance(module, kinds)]
     assert len(norms) == 1  # the first has no convolution before it
     assert torch.allclose(fast(inputs).logits, network(inputs).logits, atol=1e-4)
+
+
+# --- what config.json must hold -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda c: c["decoding"].update(speach=c["decoding"].pop("speech")),
+         "decoding: unknown class 'speach', did you mean 'speech'?"),
+        (lambda c: c["network"].update(classes=["speech", "music", "noise", "crosstalk"]),
+         "network.classes: unknown class 'crosstalk', expected some of speech, music, "),
+        (lambda c: c["network"].update(classes=["speech", "music", "noise", "speech"]),
+         "network.classes: names one twice: speech, music, noise, speech"),
+        (lambda c: c["network"].update(classes=["speech", "music", "noise"]),
+         "decoding: unknown class 'overlap', expected some of speech, music, noise"),
+    ],
+)  # fmt: skip
+def test_classes_that_disagree_are_one_line(
+    tmp_path: Path, edit: Callable[[dict[str, Any]], None], message: str
+) -> None:
+    path = save_student(tmp_path / "model") / "config.json"
+    config = json.loads(path.read_text())
+    edit(config)
+    path.write_text(json.dumps(config))
+    with pytest.raises(ConfigError) as caught:
+        load_model(path.parent)
+    assert str(caught.value).startswith(f"{path}: {message}")
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_under_the_config_of_another_model_are_refused(tmp_path: Path) -> None:
+    one, other = (save_student(tmp_path / str(seed), seed) for seed in (1, 2))
+    shutil.copy(one / "model.safetensors", other / "model.safetensors")
+    with pytest.raises(ModelError, match=r"2/model\.safetensors: .* do not belong together"):
+        load_model(other)
+
+
+def test_a_model_saved_again_is_whole(tmp_path: Path) -> None:
+    folder = save_student(tmp_path / "model", seed=1)
+    save_model(load_student(tmp_path / "other"), folder)
+    assert load_model(folder).config.weights_sha256 == load_model(folder).digest
+
+
+def test_the_card_says_the_licence(tmp_path: Path) -> None:
+    config = load_student(tmp_path / "model").config
+    assert "## Licence" not in render_card(config)
+    licensed = config.model_copy(update={"licence": "MIT, see LICENSE"})
+    assert "## Licence\n\nMIT, see LICENSE\n" in render_card(licensed)
+
+
+# --- xai-segment tune ---------------------------------------------------------------------------
+
+
+def run_tune(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(cli.main, ["tune", *map(str, arguments)])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{not json", "is not JSON"),
+        ('{"a": 1}', "is no manifest"),
+        ('[{"source": "x"}]', "is no manifest"),
+        (None, "No such file"),
+    ],
+)
+def test_a_bad_manifest_is_found_before_anything_is_done(
+    tmp_path: Path, content: str | None, message: str
+) -> None:
+    bad = tmp_path / "bad.json"
+    if content is not None:
+        bad.write_text(content)
+    nowhere = tmp_path / "nowhere"
+    done = run_tune("--model", nowhere, "--archive", nowhere, "--output", nowhere,
+                    "--manifest", bad)  # fmt: skip
+    assert (done.exit_code, len(done.stderr.splitlines())) == (1, 1)
+    assert f"{bad}: {message}" in done.stderr
+    assert "--manifest takes" in done.stderr
+
+
+def test_tuning_says_where_the_thresholds_come_from(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    spectrogram = generator.uniform(0, 15, (60, 257)).astype(np.float16)
+    labels = (generator.random((60, 4)) < 0.5).astype(np.int8)
+    attributes = {"uri": "a", "config": "{}"}
+    arrays = {"spectrogram": spectrogram, "labels": labels}
+    write_recording(tmp_path / "archive" / "a.h5", arrays, attributes)
+    write_index(tmp_path / "archive", [ArchiveEntry("a", "a.h5", 60)])
+    done = run_tune("--model", save_student(tmp_path / "model"), "--archive", tmp_path / "archive",
+                    "--name", "radio", "--licence", "Free for all.", "--device", "cpu",
+                    "--output", tmp_path / "tuned")  # fmt: skip
+    assert done.exit_code == 0, done.stderr
+    config = load_model(tmp_path / "tuned").config
+    assert list(config.metrics) == ["radio, frames (the thresholds were chosen on them)"]
+    assert config.licence == "Free for all."

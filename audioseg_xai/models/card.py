@@ -15,7 +15,9 @@ def render_card(config: ModelConfig) -> str:
         _head(config),
         _metrics(config),
         _decoding(config),
+        _training(config.provenance.get("config", {})),
         _data(config.data),
+        _licence(config.licence),
         _limits(config),
         _provenance(config.provenance),
     ]
@@ -83,12 +85,25 @@ def _decoding(config: ModelConfig) -> str:
     return "\n".join(["## How it decides\n", *_table(header, rows), ""])
 
 
+def _training(settings: dict[str, Any]) -> str:
+    loss = settings.get("loss")
+    if not loss:
+        return ""
+    weights = ", ".join(f"{name} {value:g}" for name, value in loss.items())
+    how = "distilled from a teacher" if loss["alpha"] else "by design, from labels alone"
+    return f"## How it was trained\n\n{how.capitalize()}. Weights of the loss: {weights}.\n"
+
+
 def _data(data: list[dict[str, Any]]) -> str:
     if not data:
         return ""
     header = list(dict.fromkeys(name for source in data for name in source))
     rows = [[str(source.get(name, "")) for name in header] for source in data]
     return "\n".join(["## What it was trained on\n", *_table(header, rows), ""])
+
+
+def _licence(licence: str) -> str:
+    return f"## Licence\n\n{licence}\n" if licence else ""
 
 
 def _limits(config: ModelConfig) -> str:

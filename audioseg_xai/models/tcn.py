@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import nn
 
 from audioseg_xai.config import Config
@@ -28,6 +28,13 @@ class TCNConfig(Config):
     kernel: int = Field(default=3, ge=1)
     blocks: int = Field(default=7, ge=1)
     repeats: int = Field(default=2, ge=1)
+
+    @field_validator("kernel")
+    @classmethod
+    def _odd(cls, kernel: int) -> int:
+        if kernel % 2 == 0:
+            raise ValueError("must be odd, so that a convolution is centred on its frame")
+        return kernel
 
     @property
     def receptive_field(self) -> int:

@@ -16,13 +16,11 @@ Observation = tuple[NDArray[np.floating], NDArray[np.int8]]
 
 _Column = tuple[NDArray[np.floating], NDArray[np.int8]]
 
-TOLERANCE = 0.01
-"""F1 that a threshold nearer to 0.5 may cost."""
-
 _ONSETS = tuple(round(0.05 * step, 2) for step in range(1, 20))
 _OFFSET_RATIOS = (1.0, 0.85, 0.7)
 _GAPS = (0.0, 0.1, 0.2, 0.4, 0.8)
 _DURATIONS = (0.0, 0.1, 0.2, 0.4)
+_RESAMPLES = 200
 
 
 def tune(
@@ -31,9 +29,10 @@ def tune(
     """Search the rule with the best pooled F1 over frames, one class at a time.
 
     First the threshold; then the offset threshold; then gaps and durations together. Each step
-    starts from the best of the one before. Of the thresholds that are within `TOLERANCE` of the
-    best F1 the one nearest to 0.5 is taken: validation recordings that are harder than real ones
-    pull it away from there for gains that do not carry over.
+    starts from the best of the one before. Of the thresholds whose F1 is within one standard error
+    of the best (bootstrap over recordings) the one nearest to 0.5 is taken: what few validation
+    recordings gain by an extreme threshold does not carry over to others. It is the rule of one
+    standard error of Breiman et al., Classification and Regression Trees, 1984.
 
     Parameters
     ----------
@@ -61,7 +60,10 @@ def tune(
         column = classes.index(name)
         pairs = [(p[:, column], y[:, column]) for p, y in observations]
         if not any((labels == 1).any() for _, labels in pairs):
-            raise TrainingError(f"{name} is active in no validation recording: cannot tune it")
+            raise TrainingError(
+                f"{name} is active in no validation recording: cannot tune it: "
+                f"add validation recordings with {name}"
+            )
         rule = _moderate_threshold(pairs)
         for candidates in (_offsets, _durations):
             rule = max(candidates(rule), key=lambda tried: _figures(pairs, tried)["F1"])
@@ -81,9 +83,19 @@ def decide_frames(probabilities: NDArray[np.floating], rule: ClassDecoding) -> N
 
 def _moderate_threshold(pairs: Sequence[_Column]) -> ClassDecoding:
     rules = [ClassDecoding(onset=onset, offset=onset) for onset in _ONSETS]
-    quality = [_figures(pairs, rule)["F1"] for rule in rules]
-    good = [r for r, f1 in zip(rules, quality, strict=True) if f1 >= max(quality) - TOLERANCE]
+    counts = [_counts(pairs, rule) for rule in rules]
+    quality = [_f1(each.sum(axis=0)) for each in counts]
+    best = int(np.argmax(quality))
+    enough = quality[best] - _standard_error(counts[best])
+    good = [rule for rule, f1 in zip(rules, quality, strict=True) if f1 >= enough]
     return min(good, key=lambda rule: abs(rule.onset - 0.5))
+
+
+def _standard_error(counts: NDArray[np.int64]) -> float:
+    """Return the bootstrap standard error over recordings of a pooled F1."""
+    rng = np.random.default_rng(0)
+    drawn = rng.integers(len(counts), size=(_RESAMPLES, len(counts)))
+    return float(np.std([_f1(counts[chosen].sum(axis=0)) for chosen in drawn]))
 
 
 def _offsets(best: ClassDecoding) -> Iterator[ClassDecoding]:
@@ -97,14 +109,26 @@ def _durations(best: ClassDecoding) -> Iterator[ClassDecoding]:
 
 
 def _figures(pairs: Sequence[_Column], rule: ClassDecoding) -> dict[str, float]:
-    hits = alarms = misses = 0
-    for probabilities, labels in pairs:
-        active = decide_frames(probabilities, rule)
-        hits += int((active & (labels == 1)).sum())
-        alarms += int((active & (labels == 0)).sum())
-        misses += int((~active & (labels == 1)).sum())
+    totals = _counts(pairs, rule).sum(axis=0)
+    hits, alarms, misses = (int(total) for total in totals)
     return {
         "precision": hits / max(hits + alarms, 1),
         "recall": hits / max(hits + misses, 1),
-        "F1": 2 * hits / max(2 * hits + alarms + misses, 1),
+        "F1": _f1(totals),
     }
+
+
+def _counts(pairs: Sequence[_Column], rule: ClassDecoding) -> NDArray[np.int64]:
+    """Return hits, false alarms and misses in frames, of each recording: shape (R, 3)."""
+    rows = []
+    for probabilities, labels in pairs:
+        active, there = decide_frames(probabilities, rule), labels == 1
+        rows.append(
+            [(active & there).sum(), (active & (labels == 0)).sum(), (~active & there).sum()]
+        )
+    return np.array(rows, dtype=np.int64)
+
+
+def _f1(totals: NDArray[np.int64]) -> float:
+    hits, alarms, misses = totals
+    return float(2 * hits / max(2 * hits + alarms + misses, 1))

@@ -8,8 +8,8 @@ valid_hours=1.5        # hours of simulated audio to validate and choose thresho
 test_hours=1.5         # hours of simulated audio to test with
 pool=""                # a pool that is there already: nothing is fetched
 debs=""                # folder with the .deb files: nothing is fetched
-extra_speech=""        # folder with LibriSpeech or the like, as conf/sources.yaml describes it
-extra_noise=""         # folder with ESC-10 or the like
+extra_speech=""        # folder with LibriSpeech or the like; several with commas between
+extra_noise=""         # folder with ESC-10 or the like; several with commas between
 test=""                # data directory to test on as well, such as real recordings
 components=256         # atoms of the dictionary, as in the student's configuration
 frames=60000           # frames that the dictionary is learned from
@@ -30,24 +30,25 @@ test_sets() { # NAME DIRECTORY, a line a test set
 
 stage_0() { # data: the pool of sources, and simulated recordings with exact labels
   [[ -n $pool || -e data/pool/pool.jsonl ]] || make_pool
-  simulate train "$hours" train 1
-  simulate valid "$valid_hours" valid 2
-  simulate test "$test_hours" valid 3
+  simulate train "$hours" train 1 conf/simulate.yaml
+  simulate valid "$valid_hours" valid 2 conf/simulate_valid.yaml
+  simulate test "$test_hours" valid 3 conf/simulate_valid.yaml
 }
 
 make_pool() {
-  local more=()
+  local more=() speech=() noise=() folder
   [[ -z $debs ]] || more+=(--debs "$debs")
-  [[ -z $extra_speech ]] || more+=(--extra-speech "$extra_speech")
-  [[ -z $extra_noise ]] || more+=(--extra-noise "$extra_noise")
+  IFS=, read -ra speech <<<"$extra_speech"
+  IFS=, read -ra noise <<<"$extra_noise"
+  for folder in "${speech[@]}"; do more+=(--extra-speech "$folder"); done
+  for folder in "${noise[@]}"; do more+=(--extra-noise "$folder"); done
   "$python" "$bin/prepare.py" open --sources conf/sources.yaml --output data/pool \
     --num-workers "$nj" "${more[@]}"
 }
 
-simulate() { # simulate NAME HOURS SPLIT SEED
+simulate() { # simulate NAME HOURS SPLIT SEED CONFIG
   run_jobs "exp/log/simulate_$1.log" "$python" "$bin/simulate.py" --pool "$(sources)" \
-    --config conf/simulate.yaml --output "data/$1" --hours "$2" --split "$3" --seed "$4" \
-    --num-workers "$nj"
+    --config "$5" --output "data/$1" --hours "$2" --split "$3" --seed "$4" --num-workers "$nj"
 }
 
 stage_1() { # features: spectrograms and frame labels
