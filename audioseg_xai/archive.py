@@ -8,6 +8,7 @@ renamed, so a file that is there is whole; the index is written last.
 from __future__ import annotations
 
 import json
+import os
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -114,7 +115,11 @@ class Archive:
         self.entries = [ArchiveEntry(**row) for row in rows]
         if not self.entries:
             raise ArchiveError(f"{index}: the archive lists no recording")
-        self._handles: OrderedDict[str, h5py.File] = OrderedDict()
+        self._forget_handles()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state to pickle: without open files."""
+        return self.__dict__ | {"_handles": OrderedDict()}
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -123,6 +128,11 @@ class Archive:
     def num_frames(self) -> int:
         """Frames of all recordings together."""
         return sum(entry.num_frames for entry in self.entries)
+
+    @property
+    def num_bins(self) -> int:
+        """F of the spectrograms (of the first recording: an archive is made with one size)."""
+        return int(self._open(self.entries[0])["spectrogram"].shape[1])
 
     def read(
         self, entry: ArchiveEntry, start: int = 0, stop: int | None = None, features: bool = False
@@ -142,7 +152,8 @@ class Archive:
         return handle["spectrogram"][part], handle["labels"][part], extra
 
     def _open(self, entry: ArchiveEntry) -> h5py.File:
-        # Opened lazily: an HDF5 handle must not cross a fork into a loader process.
+        if self._owner != os.getpid():  # an HDF5 handle must not cross a fork into a loader
+            self._forget_handles()
         handle = self._handles.pop(entry.file, None)
         if handle is None:
             try:
@@ -156,6 +167,10 @@ class Archive:
         if len(self._handles) > _OPEN_FILES:
             self._handles.popitem(last=False)[1].close()
         return handle
+
+    def _forget_handles(self) -> None:
+        self._handles: OrderedDict[str, h5py.File] = OrderedDict()
+        self._owner = os.getpid()
 
 
 def full_labels(labels: NDArray[np.int8], classes: Iterable[str]) -> NDArray[np.int8]:

@@ -73,7 +73,6 @@ class ContextStream:
 
     def finish(self) -> Iterator[tuple[torch.Tensor, ...]]:
         """Yield the results that remain at the end of the recording."""
-        total = 0 if self._buffer is None else len(self._buffer)
         while self._buffer is not None and self._done < len(self._buffer):
             total = len(self._buffer)
             stop = min(self._done + self.chunk, total)

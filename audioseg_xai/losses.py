@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from pydantic import Field
 from torch.nn import functional
@@ -34,16 +32,6 @@ class LossConfig(Config):
     gamma: float = Field(default=0.1, ge=0)
     delta: float = Field(default=0.0, ge=0)
     temperature: float = Field(default=1.0, gt=0)
-
-
-class LossTerms(NamedTuple):
-    """The weighted total and its unweighted terms, all scalars."""
-
-    total: torch.Tensor
-    distillation: torch.Tensor
-    reconstruction: torch.Tensor
-    sparsity: torch.Tensor
-    label: torch.Tensor
 
 
 def label_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -14,6 +14,7 @@ import torch
 from pydantic import Field
 
 from audioseg_xai.config import Config
+from audioseg_xai.errors import TrainingError
 
 _CHUNK = 2048
 """Frames solved together: their activations stay in the processor's cache."""
@@ -57,12 +58,15 @@ class Dictionary:
         The penalised objective a frame, after each sweep: it never rises.
     relative_error : float
         ||X - W H||_F / ||X||_F at the end.
+    sparsity : float
+        mu that it was learned with.
     """
 
     atoms: torch.Tensor
     mean_activations: torch.Tensor
     relative_error: float
     objective: list[float] = field(default_factory=list)
+    sparsity: float = 1.0
 
 
 def learn_dictionary(
@@ -90,6 +94,11 @@ def learn_dictionary(
     -------
     Dictionary
         The atoms and how well they fit.
+
+    Raises
+    ------
+    TrainingError
+        If all frames are silent.
     """
     frames = spectrogram.shape[0]
     atoms = _initial_atoms(spectrogram, config)
@@ -110,7 +119,7 @@ def learn_dictionary(
             break
     error = _squared_error(chunks, activations, atoms) ** 0.5 / spectrogram.norm().item()
     mean = torch.cat(activations, dim=1).mean(dim=1)
-    return Dictionary(atoms, mean, error, objective)
+    return Dictionary(atoms, mean, error, objective, config.sparsity)
 
 
 def encode(
@@ -167,6 +176,8 @@ def _initial_atoms(spectrogram: torch.Tensor, config: NMFConfig) -> torch.Tensor
     generator = torch.Generator().manual_seed(config.seed)
     energy = spectrogram.norm(dim=1)
     loud = torch.nonzero(energy > 0).squeeze(1)
+    if len(loud) == 0:
+        raise TrainingError("all frames are silent: no dictionary can be learned from them")
     chosen = loud[torch.randint(len(loud), (config.components,), generator=generator)]
     noise = torch.rand(config.components, spectrogram.shape[1], generator=generator)
     atoms = (spectrogram[chosen] / energy[chosen, None] + 0.01 * noise).T.contiguous()

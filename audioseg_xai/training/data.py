@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from audioseg_xai.archive import Archive, ArchiveEntry, full_labels
 from audioseg_xai.config import Config
-from audioseg_xai.errors import TrainingError
+from audioseg_xai.errors import ArchiveError, TrainingError
 from audioseg_xai.labels import UNKNOWN
 
 
@@ -139,6 +139,22 @@ def loader(dataset: CropDataset, num_workers: int) -> DataLoader[Batch]:
         num_workers=num_workers,
         prefetch_factor=2 if num_workers else None,
     )
+
+
+def check_bins(archive: Archive, num_bins: int) -> None:
+    """Check that the spectrograms of an archive have F = `num_bins`.
+
+    Raises
+    ------
+    ArchiveError
+        If they have another number of bins.
+    """
+    if archive.num_bins != num_bins:
+        raise ArchiveError(
+            f"{archive.folder}: its spectrograms have {archive.num_bins} bins, the network wants "
+            f"{num_bins}: run 'xai-segment cache-features --fft-size {2 * (num_bins - 1)}', or set "
+            f"network.spectrogram.fft_size to {2 * (archive.num_bins - 1)}"
+        )
 
 
 def known_classes(archive: Archive, classes: tuple[str, ...]) -> tuple[str, ...]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 
 from audioseg_xai.archive import Archive
 from audioseg_xai.errors import ModelError
@@ -16,6 +19,8 @@ from audioseg_xai.files import atomic_path
 from audioseg_xai.models.level import LevelNorm
 from audioseg_xai.models.networks import NetworkConfig
 from audioseg_xai.nmf import Dictionary
+from audioseg_xai.provenance import provenance
+from audioseg_xai.training.data import check_bins
 
 _MAX_RECORDINGS = 400
 
@@ -40,7 +45,13 @@ def balanced_frames(
     -------
     torch.Tensor, shape (n, F)
         Non-negative spectra, in random order.
+
+    Raises
+    ------
+    ArchiveError
+        If the archive was made with another FFT size than the network's.
     """
+    check_bins(archive, network.spectrogram.num_bins)
     rng = np.random.default_rng(seed)
     chosen = rng.permutation(len(archive))[:_MAX_RECORDINGS]
     level = LevelNorm(network.level, network.spectrogram.fft_size)
@@ -66,11 +77,32 @@ def _balance(kinds: NDArray[np.integer], frames: int, rng: np.random.Generator) 
     return rng.permutation(picked)
 
 
-def save_dictionary(dictionary: Dictionary, path: str | Path) -> None:
-    """Write W (F, K) and the mean activations (K,) to a safetensors file."""
+def save_dictionary(
+    dictionary: Dictionary,
+    path: str | Path,
+    settings: Mapping[str, Any] | None = None,
+    inputs: Mapping[str, str] | None = None,
+) -> None:
+    """Write a dictionary to a safetensors file.
+
+    Parameters
+    ----------
+    dictionary : Dictionary
+        W (F, K) and the mean activations (K,) become tensors, the rest metadata.
+    path : str or Path
+        The file to write.
+    settings, inputs : mapping, optional
+        Configuration, and name to digest of what went in, for the provenance in the metadata.
+    """
     tensors = {"atoms": dictionary.atoms.contiguous(), "mean": dictionary.mean_activations}
+    origin = provenance(settings) | {"inputs": dict(inputs or {})}
+    facts = {
+        "relative_error": repr(dictionary.relative_error),
+        "sparsity": repr(dictionary.sparsity),
+        "provenance": json.dumps(origin),
+    }
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, {"relative_error": repr(dictionary.relative_error)})
+        save_file(tensors, temporary, facts)
 
 
 def load_dictionary(path: str | Path) -> Dictionary:
@@ -79,12 +111,18 @@ def load_dictionary(path: str | Path) -> Dictionary:
     Raises
     ------
     ModelError
-        If the file is missing or is no dictionary.
+        If the file is missing, or is no dictionary, or does not say how sparse it is.
     """
     try:
-        tensors = load_file(path)
-        return Dictionary(tensors["atoms"], tensors["mean"], float("nan"))
-    except (OSError, KeyError, SafetensorError) as error:
+        with safe_open(path, framework="pt") as handle:
+            facts = handle.metadata() or {}
+            return Dictionary(
+                handle.get_tensor("atoms"),
+                handle.get_tensor("mean"),
+                relative_error=float(facts["relative_error"]),
+                sparsity=float(facts["sparsity"]),
+            )
+    except (OSError, KeyError, ValueError, SafetensorError) as error:
         raise ModelError(
             f"{path}: is no dictionary ({error}): make one with 'xai-segment learn-dictionary'"
         ) from None

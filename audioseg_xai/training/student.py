@@ -20,8 +20,9 @@ from audioseg_xai.losses import (
 from audioseg_xai.models.directory import Model
 from audioseg_xai.models.networks import Student, StudentConfig, StudentOutput, Teacher
 from audioseg_xai.nmf import Dictionary, encode
-from audioseg_xai.training.data import Batch, CropDataset
-from audioseg_xai.training.fitting import fit, listens_to_features
+from audioseg_xai.training.data import Batch, CropDataset, check_bins
+from audioseg_xai.training.fitting import fit, listens_to_features, network_inputs
+from audioseg_xai.training.identity import dictionary_digest, model_digest
 from audioseg_xai.training.trainer import TrainingConfig
 
 
@@ -70,17 +71,21 @@ def distill(
     ------
     ModelError
         If a teacher is needed and missing, or decides other classes, or `start` is of another
-        network.
+        network or dictionary.
+    ArchiveError
+        If an archive was made with another FFT size than a network's.
     """
     _check(run, dictionary, teacher)
+    check_bins(train, run.network.spectrogram.num_bins)
     torch.manual_seed(run.training.seed)
     student = Student(run.network, dictionary.atoms)
     if start is None:
         warm_start(student, _first_batch(train, run), dictionary)
     else:
-        _go_on_from(start, student)
+        _go_on_from(start, student, dictionary)
     losses = StudentLosses(student, run.loss, teacher.network if teacher else None)
-    trainable = run.network.trainable_dictionary
+    needed = {"teacher": teacher, "start": start}
+    given = {name: model_digest(model) for name, model in needed.items() if model is not None}
     return fit(
         student,
         losses,
@@ -89,7 +94,9 @@ def distill(
         run.training,
         run.model_dump(mode="json"),
         folder,
-        after_step=student.constrain_dictionary if trainable else None,
+        inputs={"dictionary": dictionary_digest(dictionary), **given},
+        features=teacher is not None and listens_to_features(teacher.config.network),
+        constrain=_project if run.network.trainable_dictionary else None,
         device=device,
         num_workers=num_workers,
     )
@@ -120,7 +127,7 @@ class StudentLosses:
     def __call__(self, forward: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
         """Return the total and the terms for a batch; `forward` is the student to call."""
         target = self.student.level_norm(batch.spectrogram)
-        output = forward(batch.features if batch.features.numel() else target)
+        output = forward(batch.features if listens_to_features(self.student.config) else target)
         terms = {
             "reconstruction": reconstruction_loss(
                 target, self.student.reconstruct(output.activations)
@@ -145,13 +152,9 @@ class StudentLosses:
     def _taught(self, batch: Batch, normalised: torch.Tensor) -> torch.Tensor:
         assert self.teacher is not None
         self.teacher.to(normalised.device)
-        if listens_to_features(self.teacher.config):
-            inputs = batch.features
-        elif self.teacher.config.level == self.student.config.level:
-            inputs = normalised
-        else:
-            inputs = self.teacher.level_norm(batch.spectrogram)
-        output = self.teacher(inputs)
+        config = self.teacher.config
+        same = config.level == self.student.config.level and not listens_to_features(config)
+        output = self.teacher(normalised if same else network_inputs(self.teacher, batch))
         return output.logits if isinstance(output, StudentOutput) else output
 
 
@@ -178,7 +181,7 @@ def warm_start(student: Student, batch: Batch, dictionary: Dictionary) -> None:
     if student.analysis is None:
         return
     x = student.level_norm(batch.spectrogram).flatten(0, 1)
-    h = encode(x, dictionary.atoms, sparsity=1.0)
+    h = encode(x, dictionary.atoms, dictionary.sparsity)
     mean_x, mean_h = x.mean(0), h.mean(0)
     centred = x - mean_x
     scatter = centred.T @ centred
@@ -188,13 +191,25 @@ def warm_start(student: Student, batch: Batch, dictionary: Dictionary) -> None:
     student.to_activations.bias.copy_(mean_h - mean_x @ solution)
 
 
-def _go_on_from(start: Model, student: Student) -> None:
+def _project(network: nn.Module) -> None:
+    assert isinstance(network, Student)
+    network.constrain_dictionary()
+
+
+def _go_on_from(start: Model, student: Student, dictionary: Dictionary) -> None:
     if start.config.network != student.config:
         raise ModelError(
             f"{start.folder}: is of another network than the one configured: start from a student "
             "with the same 'network' settings"
         )
-    student.load_state_dict(start.network.state_dict())
+    weights = start.network.state_dict()
+    fixed = not student.config.trainable_dictionary
+    if fixed and not torch.equal(weights["dictionary"].cpu(), dictionary.atoms):
+        raise ModelError(
+            f"{start.folder or 'start'}: has another dictionary than the one given, and it is "
+            "fixed: give the dictionary that the start was trained with"
+        )
+    student.load_state_dict(weights)
 
 
 def _first_batch(train: Archive, run: StudentRun) -> Batch:
@@ -205,7 +220,6 @@ def _first_batch(train: Archive, run: StudentRun) -> Batch:
         seed=run.training.seed,
         first=0,
         steps=1,
-        features=listens_to_features(run.network),
     )
     return dataset[0]
 
@@ -224,4 +238,16 @@ def _check(run: StudentRun, dictionary: Dictionary, teacher: Model | None) -> No
         raise ModelError(
             f"the teacher decides {', '.join(teacher.classes)}, "
             f"the student {', '.join(run.network.classes)}: they must be the same"
+        )
+    _check_spectrogram(run, teacher)
+
+
+def _check_spectrogram(run: StudentRun, teacher: Model | None) -> None:
+    if teacher is None or listens_to_features(teacher.config.network):
+        return
+    found, expected = teacher.config.network.spectrogram.fft_size, run.network.spectrogram.fft_size
+    if found != expected:
+        raise ModelError(
+            f"the teacher's spectrograms have an FFT size of {found}, the student's {expected}: "
+            "they must be the same"
         )

@@ -13,7 +13,7 @@ from audioseg_xai.losses import label_loss
 from audioseg_xai.models.directory import Model
 from audioseg_xai.models.networks import Teacher, TeacherConfig
 from audioseg_xai.training.data import Batch
-from audioseg_xai.training.fitting import fit
+from audioseg_xai.training.fitting import fit, network_inputs
 from audioseg_xai.training.trainer import TrainingConfig
 
 
@@ -60,9 +60,7 @@ def train_teacher(
     teacher = Teacher(run.network)
 
     def losses(forward: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
-        heard = batch.features.numel() > 0
-        inputs = batch.features if heard else teacher.level_norm(batch.spectrogram)
-        return {"total": label_loss(forward(inputs), batch.labels)}
+        return {"total": label_loss(forward(network_inputs(teacher, batch)), batch.labels)}
 
     return fit(
         teacher,

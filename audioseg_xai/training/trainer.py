@@ -21,6 +21,7 @@ from audioseg_xai.devices import fabric_device
 from audioseg_xai.errors import TrainingError
 from audioseg_xai.files import atomic_path
 from audioseg_xai.training.data import Batch, CropDataset, DataConfig, loader
+from audioseg_xai.training.identity import differences
 
 log = logging.getLogger(__name__)
 
@@ -86,8 +87,12 @@ class Trainer:
         Schedule.
     folder : str or Path
         Receives ``checkpoint.ckpt`` and TensorBoard event files.
-    after_step : callable, optional
-        Called after each optimiser step, to project constrained weights.
+    fingerprint : mapping
+        Settings and digests of all that shapes the run (JSON values): a checkpoint of a run with
+        another fingerprint is refused.
+    constrain : callable, optional
+        Projects constrained weights: called with the network after each optimiser step, and with
+        the average before each validation (a mean of unit vectors is shorter than one).
     device : str, optional
         As lightning-fabric names accelerators.
     """
@@ -100,7 +105,8 @@ class Trainer:
         config: TrainingConfig,
         folder: str | Path,
         *,
-        after_step: Callable[[], None] | None = None,
+        fingerprint: Mapping[str, Any],
+        constrain: Callable[[nn.Module], None] | None = None,
         device: str = "auto",
     ) -> None:
         accelerator, devices = fabric_device(device)
@@ -110,7 +116,8 @@ class Trainer:
             precision=config.precision,
         )
         self.losses, self.validation, self.config = losses, validation, config
-        self.folder, self.after_step = Path(folder), after_step
+        self.folder, self.constrain = Path(folder), constrain
+        self.fingerprint = dict(fingerprint)
         optimizer = torch.optim.AdamW(
             network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
@@ -171,8 +178,8 @@ class Trainer:
         self.fabric.clip_gradients(self.network, self.optimizer, max_norm=5.0)
         self.optimizer.step()
         self.optimizer.zero_grad()
-        if self.after_step is not None:
-            self.after_step()
+        if self.constrain is not None:
+            self.constrain(self.network.module)
         self.step += 1
         self._update_average()
         if self.step % 50 == 0:
@@ -196,6 +203,8 @@ class Trainer:
                 old.copy_(new[name])
 
     def _validate(self, board: SummaryWriter) -> None:
+        if self.constrain is not None:
+            self.constrain(self.average)
         figures = dict(self.validation(self.average))
         for name, value in figures.items():
             board.add_scalar(f"valid/{name}", value, self.step)
@@ -218,21 +227,26 @@ class Trainer:
             "best_score": self.best_score,
             "bad_rounds": self.bad_rounds,
             "history": self.history,
-            "config": self.config.model_dump(mode="json"),
+            "fingerprint": self.fingerprint,
         }
         with atomic_path(self.checkpoint) as temporary:
             self.fabric.save(temporary, state)
 
     def _resume(self) -> None:
+        # Before anything is loaded: weights of another network would not fit at all.
+        self._check_fingerprint(self.fabric.load(self.checkpoint).get("fingerprint", {}))
         state: dict[str, Any] = {"network": self.network, "optimizer": self.optimizer}
         rest = self.fabric.load(self.checkpoint, state)
-        if rest["config"] != self.config.model_dump(mode="json"):
-            raise TrainingError(
-                f"{self.checkpoint}: belongs to a run with another configuration: "
-                "delete it or choose another output folder"
-            )
         self.average.load_state_dict(rest["average"])
         self.best.load_state_dict(rest["best"])
         self.step, self.best_score = rest["step"], rest["best_score"]
         self.bad_rounds, self.history = rest["bad_rounds"], rest["history"]
         log.info("resumed at step %d", self.step)
+
+    def _check_fingerprint(self, found: Mapping[str, Any]) -> None:
+        differing = differences(found, self.fingerprint)
+        if differing:
+            raise TrainingError(
+                f"{self.checkpoint}: belongs to a run with another configuration "
+                f"({', '.join(differing)}): delete it or choose another output folder"
+            )

@@ -8,6 +8,7 @@ hours=0.5              # hours of simulated audio to train on
 test_hours=0.12        # hours of simulated audio to validate, and as many to test
 components=64          # atoms of the dictionary, as in conf/student.yaml
 nj=2                   # processes at once
+threads=1              # threads of each; networks as small as these gain little from more
 
 # shellcheck source-path=SCRIPTDIR source=../common/runner.sh
 . "$(dirname "$0")/../common/runner.sh"
@@ -37,12 +38,14 @@ stage_2() { # dictionary: sparse NMF
 }
 
 stage_3() { # teacher
+  export OMP_NUM_THREADS=$threads
   run_jobs exp/log/teacher.log "$python" "$bin/train_teacher.py" -v \
     --train exp/features/train --valid exp/features/valid --config conf/teacher.yaml \
     --output exp/teacher
 }
 
 stage_4() { # distillation: the student, and thresholds for both
+  export OMP_NUM_THREADS=$threads
   run_jobs exp/log/student.log "$python" "$bin/distill.py" -v \
     --train exp/features/train --valid exp/features/valid --config conf/student.yaml \
     --dictionary exp/dictionary.safetensors --teacher exp/teacher --output exp/student

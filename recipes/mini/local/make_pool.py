@@ -38,7 +38,8 @@ licence; the MIT licence of the code does not cover them.
 - GPL: [GPL-2.txt](GPL-2.txt), [GPL-3.txt](GPL-3.txt). The source is the package,
   which Debian keeps in every version.
 - Creative Commons: <https://creativecommons.org/licenses/by/3.0/>,
-  <https://creativecommons.org/licenses/by-sa/3.0/>.
+  <https://creativecommons.org/licenses/by-sa/3.0/>,
+  <https://creativecommons.org/licenses/by-sa/3.0/it/>.
 - MIT (music/feelings.ogg, music/madness.ogg): the permission notice at the end of this page.
 
 | file | licence | author | package | version | seconds |
