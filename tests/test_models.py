@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from audioseg_xai import cli
 from audioseg_xai.archive import ArchiveEntry, write_index, write_recording
+from audioseg_xai.config import parse_config
 from audioseg_xai.errors import ConfigError, ModelError
 from audioseg_xai.features import SpectrogramConfig, log_spectrogram
 from audioseg_xai.models.card import render_card
@@ -247,3 +248,8 @@ def test_tuning_says_where_the_thresholds_come_from(tmp_path: Path) -> None:
     config = load_model(tmp_path / "tuned").config
     assert list(config.metrics) == ["radio, frames (the thresholds were chosen on them)"]
     assert config.licence == "Free for all."
+
+
+def test_an_even_kernel_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"kernel: .*odd"):
+        parse_config({"kernel": 4}, TCNConfig, "test")

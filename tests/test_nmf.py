@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from audioseg_xai.errors import TrainingError
 from audioseg_xai.nmf import NMFConfig, band_errors, encode, learn_dictionary
 
 
@@ -73,3 +74,8 @@ def test_error_a_band_is_that_of_its_own_bins() -> None:
     guess = spectrum.clone()
     guess[:, 4:] = 0.5
     assert band_errors(spectrum, guess, bands=2) == pytest.approx([0.0, 0.5])
+
+
+def test_nothing_is_learned_from_silence() -> None:
+    with pytest.raises(TrainingError, match="all frames are silent"):
+        learn_dictionary(torch.zeros(20, 12), NMFConfig(components=2))

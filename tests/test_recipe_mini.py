@@ -30,8 +30,8 @@ ASSETS = ROOT / "audioseg_xai" / "assets"
 POOL = Pool.read(MINI / "pool")
 
 OPEN_LICENCES = {
-    "CC-BY-3.0", "CC-BY-SA-3.0", "GPL-1.0-or-later", "GPL-2.0-only", "GPL-2.0-or-later",
-    "GPL-3.0-or-later", "MIT",
+    "CC-BY-3.0", "CC-BY-SA-3.0", "CC-BY-SA-3.0-IT", "GPL-1.0-or-later", "GPL-2.0-only",
+    "GPL-2.0-or-later", "GPL-3.0-or-later", "MIT",
 }  # fmt: skip
 
 

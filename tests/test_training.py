@@ -1,13 +1,18 @@
 """Archives, batches and trainings, on a corpus small enough to learn in seconds."""
 
+import json
+import os
+import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from audioseg_xai.annotation import Segment
-from audioseg_xai.archive import Archive, write_index
+from audioseg_xai.archive import Archive, write_index, write_recording
 from audioseg_xai.audio import write_wav
 from audioseg_xai.config import parse_config
 from audioseg_xai.datadir import DataDir
@@ -17,8 +22,9 @@ from audioseg_xai.extract import extractions
 from audioseg_xai.features import SpectrogramConfig
 from audioseg_xai.labels import CLASSES
 from audioseg_xai.losses import LossConfig
+from audioseg_xai.models.directory import Model
 from audioseg_xai.models.level import LevelConfig
-from audioseg_xai.nmf import NMFConfig, learn_dictionary
+from audioseg_xai.nmf import Dictionary, NMFConfig, learn_dictionary
 from audioseg_xai.training.data import CropDataset, DataConfig, augment
 from audioseg_xai.training.dictionary import balanced_frames, load_dictionary, save_dictionary
 from audioseg_xai.training.evaluation import FrameCounts
@@ -302,7 +308,7 @@ def test_of_equal_thresholds_the_one_nearest_to_a_half_is_taken() -> None:
 
 def test_tuning_needs_an_active_frame() -> None:
     silent = (np.zeros((10, 1)), np.zeros((10, 1), dtype=np.int8))
-    with pytest.raises(TrainingError, match="music is active in no"):
+    with pytest.raises(TrainingError, match=r"music is active in no.*add validation recordings"):
         tune([silent], ("music",), ["music"])
 
 
@@ -329,3 +335,167 @@ def test_a_student_goes_on_from_another(archive: Archive, tmp_path: Path) -> Non
     other = parse_config(values, StudentRun, "test")
     with pytest.raises(ModelError, match="another network"):
         distill(archive, archive, other, dictionary, tmp_path / "c", start=start)
+
+
+LABELS_ONLY = {"alpha": 0.0, "delta": 1.0}
+
+
+def some_dictionary(seed: int = 0) -> Dictionary:
+    spectra = torch.rand(50, 257, generator=torch.Generator().manual_seed(seed))
+    return learn_dictionary(spectra, NMFConfig(components=8, iterations=1))
+
+
+def changed(run: StudentRun, **network: object) -> StudentRun:
+    values = run.model_dump(mode="json")
+    values["network"] |= network
+    return parse_config(values, StudentRun, "test")
+
+
+@pytest.fixture(scope="module")
+def begun(archive: Archive, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Model]:
+    """Return the folder and the model of a student trained for one step."""
+    folder = tmp_path_factory.mktemp("begun")
+    run = student_run(1, **LABELS_ONLY)
+    model = distill(archive, archive, run, some_dictionary(), folder, device="cpu", num_workers=0)
+    return folder, model
+
+
+@pytest.mark.parametrize(
+    "what",
+    ["settings.loss.gamma", "settings.network.tcn.channels", "inputs.dictionary", "inputs.start"],
+)
+def test_a_checkpoint_made_of_other_things_is_refused(
+    archive: Archive, begun: tuple[Path, Model], what: str
+) -> None:
+    folder, model = begun
+    run, start, dictionary = student_run(1, **LABELS_ONLY), None, some_dictionary()
+    if what == "settings.loss.gamma":
+        run = student_run(1, gamma=0.5, **LABELS_ONLY)
+    elif what == "settings.network.tcn.channels":
+        run = changed(run, tcn={"channels": 6, "blocks": 2, "repeats": 1})
+    elif what == "inputs.dictionary":
+        dictionary = some_dictionary(seed=9)
+    else:
+        start = model
+    with pytest.raises(TrainingError, match=rf"\({what}\).*delete it"):
+        distill(archive, archive, run, dictionary, folder, start=start, device="cpu")
+
+
+def test_a_checkpoint_of_another_archive_is_refused(
+    archive: Archive, begun: tuple[Path, Model]
+) -> None:
+    fewer = Archive(archive.folder)
+    fewer.entries = fewer.entries[:3]
+    with pytest.raises(TrainingError, match=r"\(inputs\.train\)"):
+        distill(fewer, archive, student_run(1, **LABELS_ONLY), some_dictionary(), begun[0])
+
+
+def test_a_model_tells_what_went_in(begun: tuple[Path, Model]) -> None:
+    inputs = begun[1].config.provenance["inputs"]
+    assert sorted(inputs) == ["dictionary", "train", "valid"]
+    assert inputs["train"] == inputs["valid"] != inputs["dictionary"]
+
+
+def test_a_start_with_another_dictionary_is_refused(
+    archive: Archive, begun: tuple[Path, Model], tmp_path: Path
+) -> None:
+    run, other = student_run(1, **LABELS_ONLY), some_dictionary(seed=9)
+    with pytest.raises(ModelError, match="another dictionary"):
+        distill(archive, archive, run, other, tmp_path, start=begun[1])
+
+
+def with_features(archive: Archive, folder: Path) -> Archive:
+    rng = np.random.default_rng(1)
+    for entry in archive.entries:
+        spectrogram, labels, _ = archive.read(entry)
+        arrays = {"spectrogram": spectrogram, "labels": labels}
+        arrays["features"] = rng.standard_normal((entry.num_frames, 6))
+        write_recording(folder / entry.file, arrays, {"uri": entry.uri})
+    write_index(folder, archive.entries)
+    return Archive(folder)
+
+
+@pytest.mark.parametrize("listener", ["teacher", "student"])
+def test_teacher_and_student_may_listen_to_different_things(
+    archive: Archive, tmp_path: Path, listener: str
+) -> None:
+    source = with_features(archive, tmp_path / "archive")
+    front_end = {"front_end": {"kind": "features", "dimension": 6}}
+    values = teacher_run(2).model_dump(mode="json")
+    values["network"] |= front_end if listener == "teacher" else {}
+    taught_by = parse_config(values, TeacherRun, "test")
+    run = changed(student_run(2), **(front_end if listener == "student" else {}))
+    where = {"device": "cpu", "num_workers": 0}
+    teacher = train_teacher(source, source, taught_by, tmp_path / "t", **where)
+    model = distill(
+        source, source, run, some_dictionary(), tmp_path / "s", teacher=teacher, **where
+    )
+    assert "music" in model.config.metrics["validation frames, best threshold"]
+
+
+def test_a_trained_dictionary_keeps_unit_atoms(archive: Archive, tmp_path: Path) -> None:
+    run = changed(student_run(12, alpha=0.0), trainable_dictionary=True)
+    values = run.model_dump(mode="json")
+    values["training"] |= {"learning_rate": 0.1, "warmup": 0}
+    run = parse_config(values, StudentRun, "test")
+    first = some_dictionary()
+    model = distill(archive, archive, run, first, tmp_path, device="cpu", num_workers=0)
+    trained = model.network.dictionary
+    assert not torch.allclose(trained, first.atoms, atol=1e-3)
+    assert trained.min() >= 0
+    assert (trained.norm(dim=0) - 1).abs().max() < 1e-6
+
+
+def test_files_are_opened_anew_in_another_process(archive: Archive) -> None:
+    source = Archive(archive.folder)
+    source.read(source.entries[0])
+    assert source._handles
+    assert not pickle.loads(pickle.dumps(source))._handles
+    inherited = source._open(source.entries[0])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "getpid", lambda: -1)
+        assert source._open(source.entries[0]) is not inherited
+
+
+def test_an_archive_of_another_fft_size_is_refused(archive: Archive, tmp_path: Path) -> None:
+    network = student_config(spectrogram=SpectrogramConfig(fft_size=1024))
+    with pytest.raises(ArchiveError, match=r"257 bins.*513.*--fft-size 1024"):
+        balanced_frames(archive, network, 100, seed=0)
+    values = teacher_run(1).model_dump(mode="json")
+    values["network"]["spectrogram"]["fft_size"] = 1024
+    run = parse_config(values, TeacherRun, "test")
+    with pytest.raises(ArchiveError, match="--fft-size 1024"):
+        train_teacher(archive, archive, run, tmp_path, device="cpu", num_workers=0)
+
+
+def test_a_dictionary_file_tells_how_it_was_made(tmp_path: Path) -> None:
+    config = NMFConfig(components=8, iterations=1, sparsity=0.25)
+    learned = learn_dictionary(torch.rand(50, 257), config)
+    path = tmp_path / "w.safetensors"
+    save_dictionary(learned, path, {"frames": 50}, {"archive": "abc"})
+    loaded = load_dictionary(path)
+    assert loaded.sparsity == 0.25 and loaded.relative_error == learned.relative_error
+    with safe_open(path, framework="pt") as handle:
+        origin = json.loads(handle.metadata()["provenance"])
+    assert origin["config"] == {"frames": 50} and origin["inputs"] == {"archive": "abc"}
+
+
+def test_a_dictionary_file_that_tells_no_sparsity_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    save_file({"atoms": torch.eye(3), "mean": torch.ones(3)}, path)
+    with pytest.raises(ModelError, match="learn-dictionary"):
+        load_dictionary(path)
+
+
+def test_a_dictionary_of_no_components_is_refused_in_one_line(
+    archive: Archive, tmp_path: Path
+) -> None:
+    from click.testing import CliRunner
+
+    from audioseg_xai.bin.learn_dictionary import cli
+
+    options = ["--archive", str(archive.folder), "--output", str(tmp_path / "w.safetensors")]
+    done = CliRunner().invoke(cli, [*options, "--components", "0"])
+    assert done.exit_code == 1
+    assert "components: Input should be greater than or equal to 1" in done.output
+    assert "pydantic" not in done.output
