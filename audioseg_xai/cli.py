@@ -281,6 +281,22 @@ def seed_option(function: FunctionT) -> FunctionT:
     )(function)
 
 
+def training_options(function: FunctionT) -> FunctionT:
+    """Add what every training takes: archives, configuration, output, device, workers."""
+    folder: dict[str, Any] = {"type": Path, "metavar": "DIR"}
+    for option in (
+        num_workers_option,
+        device_option,
+        click.option("--work", **folder, help="Checkpoints; OUTPUT/train by default."),
+        click.option("--output", required=True, **folder, help="Model directory."),
+        click.option("--config", type=Path, metavar="YAML", help="Network, schedule and loss."),
+        click.option("--valid", required=True, **folder, help="Archive that stops it."),
+        click.option("--train", required=True, **folder, help="Archive to learn from."),
+    ):
+        function = option(function)
+    return function
+
+
 def overwrite_option(function: FunctionT) -> FunctionT:
     """Add `--overwrite`, passed as `overwrite`: a bool."""
     return click.option("--overwrite", is_flag=True, help="Make again what is already there.")(

@@ -6,20 +6,14 @@ from pathlib import Path
 
 import click
 
-from audioseg_xai.cli import command, device_option, num_workers_option
+from audioseg_xai.cli import command, training_options
 
 
 @command()
-@click.option("--train", required=True, type=Path, metavar="DIR", help="Archive to learn from.")
-@click.option("--valid", required=True, type=Path, metavar="DIR", help="Archive that stops it.")
+@training_options
 @click.option("--dictionary", required=True, type=Path, metavar="FILE", help="W.")
 @click.option("--teacher", type=Path, metavar="DIR", help="Model to imitate; needed with alpha.")
 @click.option("--start", type=Path, metavar="DIR", help="Student to go on from.")
-@click.option("--config", type=Path, metavar="YAML", help="Network, schedule and loss weights.")
-@click.option("--output", required=True, type=Path, metavar="DIR", help="Model directory.")
-@click.option("--work", type=Path, metavar="DIR", help="Checkpoints; OUTPUT/train by default.")
-@device_option
-@num_workers_option
 def cli(
     train: Path,
     valid: Path,

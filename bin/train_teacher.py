@@ -4,19 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import click
-
-from audioseg_xai.cli import command, device_option, num_workers_option
+from audioseg_xai.cli import command, training_options
 
 
 @command()
-@click.option("--train", required=True, type=Path, metavar="DIR", help="Archive to learn from.")
-@click.option("--valid", required=True, type=Path, metavar="DIR", help="Archive that stops it.")
-@click.option("--config", type=Path, metavar="YAML", help="Network and schedule.")
-@click.option("--output", required=True, type=Path, metavar="DIR", help="Model directory.")
-@click.option("--work", type=Path, metavar="DIR", help="Checkpoints; OUTPUT/train by default.")
-@device_option
-@num_workers_option
+@training_options
 def cli(
     train: Path,
     valid: Path,

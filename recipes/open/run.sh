@@ -24,7 +24,7 @@ nj=2                   # processes at once
 sources() { echo "${pool:-data/pool}"; }
 
 test_sets() { # NAME DIRECTORY, a line a test set
-  echo test data/test
+  echo simulated data/test
   [[ -z $test ]] || echo "$(basename "$test")" "$test"
 }
 
