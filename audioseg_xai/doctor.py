@@ -29,6 +29,7 @@ EXTRAS = {
     "train": "simulate, train-teacher, distill",
     "report": "figures of explain",
     "test": "make test",
+    "benchmark": "benchmarks/",
 }
 """What each extra of the package is for; the empty name stands for what it always needs."""
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from audioseg_xai.annotation import Segment, read_rttm, read_uem
+from audioseg_xai.audio import read_audio
+from audioseg_xai.inference import CHUNK, Segmenter
 from audioseg_xai.labels import CLASSES
 from audioseg_xai.models.directory import Model, default_model_folder, load_model
 from audioseg_xai.pipeline import Pipeline
@@ -56,6 +59,15 @@ def test_it_finds_what_is_in_the_demo(model: Model) -> None:
     assert found["speech"] > 90
     assert found["music"] > 65
     assert found["noise"] > 60
+
+
+def test_minutes_in_chunks_are_as_the_whole(model: Model) -> None:
+    samples = np.tile(read_audio(ASSETS / "demo.flac"), 3)
+    whole = list(Segmenter(model.network, chunk=10**6).process([samples]))
+    chunks = list(Segmenter(model.network).process(np.array_split(samples, 17)))
+    assert len(whole) == 1 and len(chunks) == -(-len(whole[0].probabilities) // CHUNK) > 3
+    joined = np.concatenate([chunk.probabilities for chunk in chunks])
+    assert np.abs(joined - whole[0].probabilities).max() < 1e-5
 
 
 @pytest.mark.parametrize(

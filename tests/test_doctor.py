@@ -116,3 +116,14 @@ def test_a_model_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tmp_p
     check = doctor.check_model()
     assert (check.ok, check.needed) == (False, True)
     assert str(tmp_path / "config.json") in check.detail
+
+
+def test_it_passes_on_the_installation_that_runs_the_tests() -> None:
+    done = CliRunner().invoke(cli, [])
+    assert done.exit_code == 0, done.output
+    assert "Segmenting and explaining work." in done.stdout
+
+
+def test_it_knows_what_each_extra_is_for() -> None:
+    declared = {extra for _, _, extra in doctor.requirements()}
+    assert declared == set(doctor.EXTRAS)
