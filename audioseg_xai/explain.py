@@ -151,7 +151,9 @@ def select(relevances: Floats, threshold: float) -> Floats:
     array([[4., 1., 0., 0.]])
     """
     largest = np.maximum(relevances.max(axis=-1, keepdims=True, initial=0), 0)
-    return np.where(relevances > threshold * largest, relevances, 0)
+    # tau < 1 keeps the largest itself, also where tau times a subnormal number rounds up to it.
+    kept = (relevances > threshold * largest) | (relevances == largest)
+    return np.where(kept, relevances, 0)
 
 
 def project(relevances: Floats, dictionary: Floats) -> Floats:
