@@ -125,11 +125,6 @@ class Archive:
         return len(self.entries)
 
     @property
-    def num_frames(self) -> int:
-        """Frames of all recordings together."""
-        return sum(entry.num_frames for entry in self.entries)
-
-    @property
     def num_bins(self) -> int:
         """F of the spectrograms (of the first recording: an archive is made with one size)."""
         return int(self._open(self.entries[0])["spectrogram"].shape[1])

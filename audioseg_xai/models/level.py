@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from pydantic import Field
 from torch import nn
@@ -81,7 +79,3 @@ class LevelNorm(nn.Module):
             frame_power.unsqueeze(1), width, 1, self.config.context, count_include_pad=False
         )
         return pooled.squeeze(1)
-
-    def decibels(self, value: float) -> float:
-        """Return how far below the level a normalised value lies, in dB (0 at the level)."""
-        return 10 * math.log10(max(math.expm1(value), 1e-12) / self.gain)
