@@ -4,6 +4,8 @@ A data directory holds five text files, in UTF-8: ``wav.scp`` (``<uri> <path>``)
 (``<uri> <seconds>``), ``ref.rttm``, ``all.uem`` and ``classes`` (the classes that the annotators
 labelled, one a line; the others are unknown). ``wav.scp`` and ``reco2dur`` are sorted by uri as
 ``LC_ALL=C sort`` does, with unique uris. A relative path in ``wav.scp`` starts at the directory.
+A sixth file, ``groups``, is there when the recordings belong to subsets: lines ``<uri> <group>``,
+as many for a uri as it has groups.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,7 +29,7 @@ from audioseg_xai.annotation import (
 from audioseg_xai.errors import AnnotationError, DataDirError, LabelError
 from audioseg_xai.files import write_text_atomic
 from audioseg_xai.labels import parse_classes
-from audioseg_xai.textfields import read_text
+from audioseg_xai.textfields import field_lines, read_text
 
 TOLERANCE = 0.05
 """Seconds that an annotation may reach beyond the end of its recording: rounding, padding."""
@@ -54,6 +56,8 @@ class DataDir:
         What was annotated, by uri, in seconds.
     classes : tuple of str
         The classes that the annotators labelled.
+    groups : dict of str to tuple of str, optional
+        Subsets that a recording belongs to, by uri.
     """
 
     wav: dict[str, Path]
@@ -61,6 +65,7 @@ class DataDir:
     reference: dict[str, list[Segment]]
     uem: dict[str, list[Region]]
     classes: tuple[str, ...]
+    groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def uris(self) -> list[str]:
@@ -90,13 +95,14 @@ class DataDir:
         folder = Path(path)
         _check_files(folder)
         try:
-            wav = _read_table(folder / "wav.scp", lambda text: _audio_path(folder, text))
+            wav = _read_table(folder / "wav.scp", lambda text: audio_path(folder, text))
             data = cls(
                 wav=wav,
-                duration=_read_table(folder / "reco2dur", _seconds),
+                duration=_read_table(folder / "reco2dur", seconds),
                 reference={uri: [] for uri in wav} | read_rttm(folder / "ref.rttm"),
                 uem=read_uem(folder / "all.uem"),
-                classes=_read_classes(folder / "classes"),
+                classes=read_classes(folder / "classes"),
+                groups=read_groups(folder / "groups"),
             )
         except AnnotationError as error:
             raise DataDirError(str(error)) from None
@@ -104,7 +110,9 @@ class DataDir:
         return data
 
     def write(self, path: str | Path) -> None:
-        """Write the five files to the directory `path`, each whole or not at all.
+        """Write the files to the directory `path`, each whole or not at all.
+
+        ``groups`` is written when a recording has any, and removed when none has.
 
         Audio paths inside the directory are written relative to it, so that it can move with
         its audio; others are written absolute.
@@ -122,6 +130,14 @@ class DataDir:
         write_rttm(self.reference, folder / "ref.rttm")
         write_uem(self.uem, folder / "all.uem")
         write_text_atomic(folder / "classes", "".join(f"{name}\n" for name in self.classes))
+        self._write_groups(folder / "groups")
+
+    def _write_groups(self, path: Path) -> None:
+        pairs = [(u, name) for u in sorted(self.groups) for name in sorted(self.groups[u])]
+        if pairs:
+            write_text_atomic(path, "".join(f"{uri} {name}\n" for uri, name in pairs))
+        else:
+            path.unlink(missing_ok=True)
 
     def validate(self, *, check_audio: bool = True) -> None:
         """Check that the parts agree and, with `check_audio`, that the audio files exist.
@@ -134,14 +150,15 @@ class DataDir:
         self._check("data directory", check_audio)
 
     def _check(self, name: str, check_audio: bool) -> None:
-        problems = list(self._problems())
+        problems = list(self.problems())
         if check_audio:
             absent = [uri for uri in self.uris if not self.wav[uri].is_file()]
             problems += [f"{uri}: no audio file {self.wav[uri]}" for uri in absent]
         if problems:
             raise DataDirError(f"{name}: {_some(problems, '; ')}")
 
-    def _problems(self) -> Iterator[str]:
+    def problems(self) -> Iterator[str]:
+        """Yield what the parts disagree about; nothing when all is well."""
         if not self.wav:
             yield "wav.scp lists no recording"
         for uri in self.wav:
@@ -150,6 +167,10 @@ class DataDir:
         yield from _difference("reco2dur", self.duration, self.wav, complete=True)
         yield from _difference("all.uem", scored, self.wav, complete=True)
         yield from _difference("ref.rttm", self.reference, self.wav, complete=False)
+        yield from _difference("groups", self.groups, self.wav, complete=False)
+        for name in sorted({name for names in self.groups.values() for name in names}):
+            if name.split() != [name]:
+                yield f"group {name!r} cannot stand in the file groups: no spaces, not empty"
         for uri in sorted(set(self.wav) & set(self.duration)):
             yield from self._recording_problems(uri)
 
@@ -184,7 +205,7 @@ def _read_table(path: Path, parse: Callable[[str], ValueT]) -> dict[str, ValueT]
     last = ""
     for number, line in enumerate(read_text(path)[1].splitlines(), start=1):
         try:
-            uri, value = _table_fields(line, last)
+            uri, value = table_fields(line, last)
             table[uri] = parse(value)
         except DataDirError as error:
             raise DataDirError(f"{path}:{number}: {error}") from None
@@ -192,7 +213,21 @@ def _read_table(path: Path, parse: Callable[[str], ValueT]) -> dict[str, ValueT]
     return table
 
 
-def _table_fields(line: str, last: str) -> tuple[str, str]:
+def table_fields(line: str, last: str = "") -> tuple[str, str]:
+    """Return uri and value of a line of ``wav.scp``, ``reco2dur`` or ``groups``.
+
+    Parameters
+    ----------
+    line : str
+        The line.
+    last : str, optional
+        The uri of the line before, which has to be smaller; nothing is by default.
+
+    Raises
+    ------
+    DataDirError
+        If it has no value, or its uri is not greater than `last`.
+    """
     fields = line.split(maxsplit=1)
     if len(fields) != 2:
         raise DataDirError(f"expected '<uri> <value>', found {line!r}")
@@ -204,7 +239,14 @@ def _table_fields(line: str, last: str) -> tuple[str, str]:
     return uri, fields[1].strip()
 
 
-def _audio_path(folder: Path, text: str) -> Path:
+def audio_path(folder: Path, text: str) -> Path:
+    """Return the path that ``wav.scp`` in `folder` means.
+
+    Raises
+    ------
+    DataDirError
+        If it is a shell command.
+    """
     if text.endswith("|"):
         raise DataDirError(
             f"{text!r} is a shell command, which is not run; write its output to an audio file "
@@ -213,7 +255,14 @@ def _audio_path(folder: Path, text: str) -> Path:
     return folder / text
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
+    """Return the duration that ``reco2dur`` means.
+
+    Raises
+    ------
+    DataDirError
+        If it is no positive and finite number.
+    """
     try:
         value = float(text)
     except ValueError:
@@ -223,11 +272,37 @@ def _seconds(text: str) -> float:
     return value
 
 
-def _read_classes(path: Path) -> tuple[str, ...]:
+def read_classes(path: Path) -> tuple[str, ...]:
+    """Return the classes that a file ``classes`` lists.
+
+    Raises
+    ------
+    DataDirError
+        If it lists none, or something else.
+    """
     try:
         return parse_classes(read_text(path)[1].split())
-    except LabelError as error:
-        raise DataDirError(f"{path}: {error}") from None
+    except (AnnotationError, LabelError) as error:
+        place = "" if isinstance(error, AnnotationError) else f"{path}: "
+        raise DataDirError(f"{place}{error}") from None
+
+
+def read_groups(path: Path) -> dict[str, tuple[str, ...]]:
+    """Return the groups of each recording from a file ``groups``; none when it is not there.
+
+    Raises
+    ------
+    DataDirError
+        If a line is not understood; names file and line.
+    """
+    groups: dict[str, list[str]] = {}
+    lines = field_lines(path) if path.exists() else ()
+    for where, fields in lines:
+        if len(fields) != 2:
+            raise DataDirError(f"{where}: expected '<uri> <group>', found {' '.join(fields)!r}")
+        if fields[1] not in groups.setdefault(fields[0], []):
+            groups[fields[0]].append(fields[1])
+    return {uri: tuple(sorted(names)) for uri, names in groups.items()}
 
 
 def _portable(audio: Path, folder: Path) -> str:
