@@ -1,8 +1,9 @@
 """Feature archives: one HDF5 file a recording, and an index file that links them.
 
 A file holds ``spectrogram (T, F) f16``, ``labels (T, C) i1`` (-1 unknown) and, for networks that
-listen to an upstream model, ``features (T, D) f16``. It is written under a temporary name and
-renamed, so a file that is there is whole; the index is written last.
+listen to an upstream model, either its ``features (T, D)`` or ``(T, L, D) f16``, or the recording
+itself, ``samples (N,) i2``, for features that are computed when they are needed. It is written
+under a temporary name and renamed, so a file that is there is whole; the index is written last.
 """
 
 from __future__ import annotations
@@ -21,10 +22,16 @@ from numpy.typing import NDArray
 
 from audioseg_xai.errors import ArchiveError
 from audioseg_xai.files import atomic_path
+from audioseg_xai.frames import HOP, WINDOW
 from audioseg_xai.labels import CLASSES
 
 INDEX_NAME = "index.h5"
+CHECKPOINT = "upstream_checkpoint"
+"""Attribute that says where the upstream's weights lay; not part of what the file is made of."""
+
 _OPEN_FILES = 256
+_NO_UPSTREAM = "spectrogram"
+_DTYPES = {"labels": np.int8, "samples": np.int16}
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,7 @@ def write_recording(
     path: str | Path,
     arrays: Mapping[str, NDArray[Any]],
     attributes: Mapping[str, str | int | float],
+    features: Iterable[NDArray[np.float16]] = (),
 ) -> None:
     """Write the archive file of one recording, whole or not at all.
 
@@ -58,16 +66,31 @@ def write_recording(
     path : str or Path
         The file to write.
     arrays : mapping
-        ``spectrogram`` (T, F), ``labels`` (T, C) and optionally ``features`` (T, D).
+        ``spectrogram`` (T, F), ``labels`` (T, C) and optionally ``features`` (T, D) or (T, L, D)
+        and ``samples`` (N,).
     attributes : mapping
         ``uri``, ``config`` (JSON) and whatever else tells how the arrays were made.
+    features : iterable of numpy.ndarray, optional
+        ``features`` in parts (t, D) or (t, L, D), for when they are too many to hold at once; they
+        must make T frames together.
     """
     with atomic_path(path) as temporary, h5py.File(temporary, "w", libver="latest") as handle:
         for name, array in arrays.items():
-            stored = array.astype(np.int8 if name == "labels" else np.float16)
-            handle.create_dataset(name, data=stored)
+            handle.create_dataset(name, data=array.astype(_DTYPES.get(name, np.float16)))
+        _append(handle, features, len(arrays["labels"]))
         handle.attrs.update(attributes)
         handle.attrs["complete"] = True
+
+
+def _append(handle: h5py.File, parts: Iterable[NDArray[np.float16]], frames: int) -> None:
+    done = 0
+    for part in parts:
+        if done == 0:
+            handle.create_dataset("features", (frames, *part.shape[1:]), np.float16)
+        handle["features"][done : done + len(part)] = part
+        done += len(part)
+    if done not in (0, frames):
+        raise ArchiveError(f"{done} frames of features for {frames} frames of labels")
 
 
 def stored_frames(path: str | Path, attributes: Mapping[str, str | int | float]) -> int | None:
@@ -77,7 +100,7 @@ def stored_frames(path: str | Path, attributes: Mapping[str, str | int | float])
             found = handle.attrs
             same = all(found.get(name) == value for name, value in attributes.items())
             return len(handle["labels"]) if same and found.get("complete", False) else None
-    except OSError:  # absent, or damaged: to be written again either way
+    except (OSError, KeyError):  # absent, or damaged: to be written again either way
         return None
 
 
@@ -129,10 +152,36 @@ class Archive:
         """F of the spectrograms (of the first recording: an archive is made with one size)."""
         return int(self._open(self.entries[0])["spectrogram"].shape[1])
 
+    @property
+    def feature_shape(self) -> tuple[int, ...] | None:
+        """(D,) or (L, D) of the features of a frame (of the first recording), None without any."""
+        handle = self._open(self.entries[0])
+        return tuple(handle["features"].shape[1:]) if "features" in handle else None
+
+    @property
+    def has_samples(self) -> bool:
+        """Whether the (first) recording itself is there, for features that are yet to compute."""
+        return "samples" in self._open(self.entries[0])
+
+    @property
+    def upstream(self) -> str | None:
+        """The `UpstreamConfig` of the (first) recording as JSON, None if it was made without.
+
+        It names the checkpoint where it lay when the archive was made.
+        """
+        attributes = self._open(self.entries[0]).attrs
+        settings = attributes.get("upstream", _NO_UPSTREAM)
+        if settings == _NO_UPSTREAM:
+            return None
+        checkpoint = attributes.get(CHECKPOINT) or None
+        return json.dumps(json.loads(settings) | {"checkpoint": checkpoint})
+
     def read(
         self, entry: ArchiveEntry, start: int = 0, stop: int | None = None, features: bool = False
     ) -> tuple[NDArray[np.float16], NDArray[np.int8], NDArray[np.float16] | None]:
         """Return spectrogram, labels and (if asked for) features of frames start to stop.
+
+        Features are (t, D) or, where the archive holds several hidden states, (t, L, D).
 
         Raises
         ------
@@ -141,10 +190,39 @@ class Archive:
         """
         handle = self._open(entry)
         if features and "features" not in handle:
-            raise ArchiveError(f"{self.folder / entry.file}: holds no upstream features")
+            raise ArchiveError(
+                f"{self.folder / entry.file}: holds no upstream features: run 'xai-segment "
+                "cache-features --upstream NAME' into a new folder"
+            )
         part = slice(start, stop)
         extra = handle["features"][part] if features else None
         return handle["spectrogram"][part], handle["labels"][part], extra
+
+    def read_samples(
+        self, entry: ArchiveEntry, start: int = 0, stop: int | None = None
+    ) -> NDArray[np.int16]:
+        """Return what frames start to stop are made of: samples [320 start, 320 (stop - 1) + 400).
+
+        Returns
+        -------
+        numpy.ndarray, shape (320 (stop - start - 1) + 400,), int16
+            32768 times audio in [-1, 1]; none if `stop` is not beyond `start`.
+
+        Raises
+        ------
+        ArchiveError
+            If the file is missing, damaged, or does not hold the recording.
+        """
+        handle = self._open(entry)
+        if "samples" not in handle:
+            raise ArchiveError(
+                f"{self.folder / entry.file}: holds no samples: run 'xai-segment cache-features "
+                "--store audio' into a new folder"
+            )
+        last = entry.num_frames if stop is None else min(stop, entry.num_frames)
+        end = (last - 1) * HOP + WINDOW if last > start else start * HOP
+        samples: NDArray[np.int16] = handle["samples"][start * HOP : end]
+        return samples
 
     def _open(self, entry: ArchiveEntry) -> h5py.File:
         if self._owner != os.getpid():  # an HDF5 handle must not cross a fork into a loader

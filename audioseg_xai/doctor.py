@@ -28,6 +28,9 @@ EXTRAS = {
     "": "everything",
     "train": "simulate, train-teacher, distill",
     "report": "figures of explain",
+    "faithfulness": "faithfulness, against gradient methods",
+    "probe": "probe",
+    "upstream": "cache-features --upstream, models that listen to an upstream",
     "test": "make test",
     "benchmark": "benchmarks/",
 }

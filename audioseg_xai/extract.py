@@ -1,24 +1,32 @@
-"""From a data directory to a feature archive: spectrogram and frame labels of each recording."""
+"""From a data directory to a feature archive: spectrogram, frame labels, upstream features."""
 
 from __future__ import annotations
 
+import functools
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from audioseg_xai.annotation import Region, Segment, segments_to_frames
-from audioseg_xai.archive import ArchiveEntry, stored_frames, write_recording
+from audioseg_xai.archive import CHECKPOINT, ArchiveEntry, stored_frames, write_recording
 from audioseg_xai.audio import read_audio
 from audioseg_xai.datadir import DataDir
-from audioseg_xai.errors import AudioError
-from audioseg_xai.features import SpectrogramConfig, log_spectrogram
+from audioseg_xai.errors import ArchiveError, AudioError, UsageError
+from audioseg_xai.features import SAMPLE_SCALE, SpectrogramConfig, log_spectrogram
 from audioseg_xai.files import sha256_file
 from audioseg_xai.frames import FRAME_SHIFT, SAMPLE_RATE, num_frames
+from audioseg_xai.upstream import FeatureStream, Upstream, UpstreamConfig, load_upstream
+
+Store = Literal["features", "audio"]
+"""What an archive holds for networks that listen to an upstream model."""
+
+_BLOCK = SAMPLE_RATE * 10
 
 
 @dataclass(frozen=True)
@@ -41,6 +49,12 @@ class Extraction:
         The archive.
     spectrogram : SpectrogramConfig
         FFT size.
+    upstream : UpstreamConfig or None
+        The model that networks will listen to, with the digest of its weights.
+    store : 'features', 'audio' or None
+        Features of the upstream, the recording itself, or neither.
+    device : str
+        Where the upstream runs.
     """
 
     uri: str
@@ -50,6 +64,9 @@ class Extraction:
     classes: tuple[str, ...]
     folder: Path
     spectrogram: SpectrogramConfig
+    upstream: UpstreamConfig | None = None
+    store: Store | None = None
+    device: str = "cpu"
 
     def run(self) -> ArchiveEntry:
         """Make the file, unless it is there, whole, and made of the same audio and labels.
@@ -58,6 +75,8 @@ class Extraction:
         ------
         AudioError
             If the audio cannot be decoded or is shorter than a frame.
+        ArchiveError
+            If features do not fit into 16 bits.
         """
         name = f"{self.uri}.h5"
         attributes = self._attributes()
@@ -72,7 +91,10 @@ class Extraction:
             "spectrogram": self._spectrogram(samples),
             "labels": self._labels(frames),
         }
-        write_recording(self.folder / name, arrays, attributes)
+        if self.store == "audio":
+            arrays["samples"] = to_int16(samples)
+        features = self._features(samples) if self.store == "features" else ()
+        write_recording(self.folder / name, arrays, attributes | self._whereabouts(), features)
         return ArchiveEntry(self.uri, name, frames)
 
     def _spectrogram(self, samples: NDArray[np.float32]) -> NDArray[np.float16]:
@@ -80,6 +102,13 @@ class Extraction:
 
     def _labels(self, frames: int) -> NDArray[np.int8]:
         return segments_to_frames(self.segments, frames, known=self.classes, uem=self.uem)
+
+    def _features(self, samples: NDArray[np.float32]) -> Iterator[NDArray[np.float16]]:
+        if self.upstream is None:
+            raise UsageError("features are those of an upstream model: name one with --upstream")
+        upstream = _loaded(self.upstream, self.device)
+        for part in recording_features(upstream, samples):
+            yield _to_half(part, self.uri)
 
     def _attributes(self) -> dict[str, str | int | float]:
         labels = [[s.onset, s.offset, s.label] for s in self.segments]
@@ -89,20 +118,61 @@ class Extraction:
             "uem": self.uem,
             "classes": self.classes,
         }
+        if self.store is not None:
+            settings["store"] = self.store
         return {
             "uri": self.uri,
             "sample_rate": SAMPLE_RATE,
             "frame_shift": FRAME_SHIFT,
-            "upstream": "spectrogram",
+            "upstream": "spectrogram" if self.upstream is None else self.upstream.identity(),
             "config": json.dumps(settings, sort_keys=True),
             "audio_sha256": sha256_file(self.audio),
         }
 
+    def _whereabouts(self) -> dict[str, str | int | float]:
+        # For whoever goes on with the archive; a checkpoint that was moved makes no new features.
+        if self.upstream is None or self.upstream.checkpoint is None:
+            return {}
+        return {CHECKPOINT: str(Path(self.upstream.checkpoint).resolve())}
+
 
 def extractions(
-    data: DataDir, folder: str | Path, spectrogram: SpectrogramConfig
+    data: DataDir,
+    folder: str | Path,
+    spectrogram: SpectrogramConfig,
+    *,
+    upstream: UpstreamConfig | None = None,
+    store: Store | None = None,
+    device: str = "cpu",
 ) -> list[Extraction]:
-    """Return the work of turning data directory `data` into an archive in `folder`."""
+    """Return the work of turning data directory `data` into an archive in `folder`.
+
+    Parameters
+    ----------
+    data : DataDir
+        Recordings and labels.
+    folder : str or Path
+        The archive.
+    spectrogram : SpectrogramConfig
+        FFT size.
+    upstream : UpstreamConfig, optional
+        The model that networks will listen to; it is loaded to see whether it can be.
+    store : {'features', 'audio'}, optional
+        What is stored for them; with an upstream its features by default.
+    device : str, optional
+        Where the upstream runs.
+
+    Raises
+    ------
+    UsageError
+        If features shall be stored of no upstream.
+    ModelError, ConfigError
+        If the upstream cannot be loaded.
+    """
+    if store == "features" and upstream is None:
+        raise UsageError("--store features: name their model with --upstream")
+    known = None if upstream is None else _loaded(upstream, device).config
+    kept: Store | None = store if store or known is None else "features"
     return [
         Extraction(
             uri=uri,
@@ -112,6 +182,87 @@ def extractions(
             classes=data.classes,
             folder=Path(folder),
             spectrogram=spectrogram,
+            upstream=known,
+            store=kept,
+            device=device,
         )
         for uri in data.uris
     ]
+
+
+def shard(work: list[Extraction], job: str) -> list[Extraction]:
+    """Return the part of `work` that job `job`, such as ``2/8``, does: every eighth, from the 2nd.
+
+    Raises
+    ------
+    UsageError
+        If `job` is no such pair, or beyond its number.
+    """
+    number, _, total = job.partition("/")
+    if not (number.isdecimal() and total.isdecimal() and 1 <= int(number) <= int(total)):
+        raise UsageError(f"--job {job}: say which part of how many, such as 2/8")
+    return work[int(number) - 1 :: int(total)]
+
+
+def recording_features(
+    upstream: Upstream, samples: NDArray[np.float32]
+) -> Iterator[NDArray[np.float32]]:
+    """Yield the features of a recording, window after window of the fixed grid.
+
+    Parameters
+    ----------
+    upstream : Upstream
+        The model.
+    samples : numpy.ndarray, shape (N,)
+        16 kHz mono audio.
+
+    Yields
+    ------
+    numpy.ndarray, shape (t, D), or (t, L, D) if the upstream gives all its hidden states
+        T frames in all.
+    """
+    stream = FeatureStream(upstream)
+    single = upstream.config.layers != "all"
+    for start in range(0, len(samples), _BLOCK):
+        for part in stream.push(torch.from_numpy(samples[start : start + _BLOCK])):
+            yield _to_array(part, single)
+    for part in stream.finish():
+        yield _to_array(part, single)
+
+
+def to_int16(samples: NDArray[np.float32]) -> NDArray[np.int16]:
+    """Return samples as 16-bit integers; what lies beyond [-1, 1] is clipped."""
+    scaled = np.rint(samples * np.float32(SAMPLE_SCALE))
+    return np.clip(scaled, -SAMPLE_SCALE, SAMPLE_SCALE - 1).astype(np.int16)
+
+
+@functools.lru_cache(maxsize=1)
+def _load(config: UpstreamConfig, device: str) -> Upstream:
+    return load_upstream(config, device)
+
+
+def _loaded(config: UpstreamConfig, device: str) -> Upstream:
+    """Load an upstream once a process, whether its digest is known already or not."""
+    upstream = _load(config.model_copy(update={"digest": ""}), device)
+    if config.digest and config.digest != upstream.config.digest:
+        raise ArchiveError(
+            f"{config.checkpoint or config.name}: has changed since the work began: start again"
+        )
+    return upstream
+
+
+def _to_array(part: torch.Tensor, single: bool) -> NDArray[np.float32]:
+    array: NDArray[np.float32] = part.cpu().numpy()
+    return array[:, 0] if single else array
+
+
+def _to_half(part: NDArray[np.float32], uri: str) -> NDArray[np.float16]:
+    with np.errstate(over="ignore"):
+        half = part.astype(np.float16)
+    if not np.isfinite(half).all():
+        largest = np.abs(part).max()
+        raise ArchiveError(
+            f"{uri}: features reach {largest:.3g}, which 16-bit floats cannot hold: choose layers "
+            "with --layers, or keep the audio with --store audio"
+        )
+    return half

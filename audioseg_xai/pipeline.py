@@ -50,6 +50,8 @@ class Settings:
         Processes that work at once.
     allow_truncated : bool
         Whether of a damaged recording the part that can be decoded is used.
+    upstream_checkpoint : str or None
+        Weights of the upstream that the model listens to; None where they lay in training.
     """
 
     model: str | None = None
@@ -58,6 +60,7 @@ class Settings:
     threads: int = 0
     num_workers: int = 1
     allow_truncated: bool = False
+    upstream_checkpoint: str | None = None
 
 
 @dataclass(frozen=True)
@@ -104,14 +107,17 @@ class Pipeline:
     Parameters
     ----------
     model : Model
-        With the spectrogram front end.
+        Student or teacher.
     settings : Settings, optional
         Its `model` is not looked at.
 
     Raises
     ------
     UsageError
-        If a class is asked for that the model does not decide, or a device is not there.
+        If a class is asked for that the model does not decide, a device is not there, or a
+        checkpoint is given that the model has no use for.
+    ModelError
+        If the upstream that the model listens to cannot be loaded.
     """
 
     def __init__(self, model: Model, settings: Settings | None = None) -> None:
@@ -119,7 +125,11 @@ class Pipeline:
         decided = [name for name in model.classes if name in model.config.decoding]
         wanted = _wanted(self.settings.classes, decided)
         self.decoding = {name: model.config.decoding[name] for name in wanted}
-        self.segmenter = Segmenter(model.network, resolve_device(self.settings.device))
+        self.segmenter = Segmenter(
+            model.network,
+            resolve_device(self.settings.device),
+            upstream_checkpoint=self.settings.upstream_checkpoint,
+        )
 
     def segment(self, recording: Recording) -> Segmentation:
         """Return the segments of a recording.

@@ -64,6 +64,11 @@ def processing_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of `pipeline.Settings` that are not about recordings or devices."""
     for option in (
         click.option("--allow-truncated", is_flag=True, help="Use what is left of damaged files."),
+        click.option(
+            "--upstream-checkpoint",
+            metavar="FILE",
+            help="Weights of the upstream that the model listens to; else where they lay.",
+        ),
         click.option("--threads", type=click.IntRange(min=0), default=0, help="0: all cores."),
         click.option("--classes", help="Decide only these, such as speech,music."),
         click.option("--model", metavar="DIR", help="Model directory; else the one that ships."),

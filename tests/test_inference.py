@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from dummies import COMPONENTS, sound, student
+from dummies import COMPONENTS, sound, student, student_config
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -17,6 +17,8 @@ from audioseg_xai.frames import num_frames
 from audioseg_xai.inference import Chunk, Segmenter
 from audioseg_xai.models.front_end import FeatureFrontEndConfig
 from audioseg_xai.models.networks import Student, StudentConfig, Teacher, TeacherConfig
+from audioseg_xai.models.tcn import TCNConfig
+from audioseg_xai.models.windows import windowed
 
 NETWORK = student()
 SOUND = sound(4.0)
@@ -84,7 +86,25 @@ def test_a_teacher_has_no_activations() -> None:
     assert chunk.activations.shape == (len(chunk.probabilities), 0)
 
 
-def test_a_network_that_listens_to_features_is_refused() -> None:
+@pytest.mark.parametrize("cuts", [[], [1000] * 64, [30_000, 5]])
+def test_a_norm_over_the_window_sees_windows_of_a_fixed_grid(cuts: list[int]) -> None:
+    tcn = TCNConfig(channels=8, blocks=2, repeats=1, norm="global")
+    network = Student(student_config(tcn=tcn, window=50, step=20)).eval()
+    spectrogram = log_spectrogram(torch.from_numpy(SOUND), network.config.spectrogram)
+
+    def logits(frames: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return (network(frames[None]).logits[0],)
+
+    with torch.inference_mode():
+        normalised = network.level_norm(spectrogram[None])[0]
+        (expected,) = windowed(logits, normalised, 50, 20)
+    chunks = list(Segmenter(network).process(blocks(SOUND, cuts)))
+    np.testing.assert_allclose(joined(chunks, "logits"), expected, atol=1e-4)
+    np.testing.assert_allclose(joined(chunks, "probabilities"), expected.sigmoid(), atol=1e-5)
+    np.testing.assert_allclose(joined(chunks, "spectrogram"), normalised, atol=1e-4)
+
+
+def test_a_network_that_listens_to_features_of_nothing_is_refused() -> None:
     config = StudentConfig(front_end=FeatureFrontEndConfig(kind="features", dimension=12))
-    with pytest.raises(ModelError, match="feature archive"):
+    with pytest.raises(ModelError, match="cache-features --upstream"):
         Segmenter(Student(config))
