@@ -1,4 +1,8 @@
-"""Typed configurations: unknown keys are refused, with a suggestion; files are YAML."""
+"""Typed configurations: unknown keys are refused, with a suggestion; files are YAML.
+
+A file may build on another: ``base: other.yaml``, relative to the file that says so. What it sets
+itself counts more; see `read_yaml`.
+"""
 
 from __future__ import annotations
 
@@ -52,20 +56,73 @@ def parse_config(values: dict[str, Any], model: type[ConfigT], source: str) -> C
 
 
 def load_yaml(path: str | Path, model: type[ConfigT]) -> ConfigT:
-    """Read a YAML file as a `model`; see `parse_config` for errors."""
-    return parse_config(read_yaml(path), model, str(path))
-
-
-def read_yaml(path: str | Path) -> dict[str, Any]:
-    """Read a YAML file that holds a mapping (or nothing).
+    """Read a YAML file, and those that it builds on, as a `model`.
 
     Raises
     ------
     ConfigError
-        If the file is missing, is not YAML, or holds something else than a mapping.
+        As `read_yaml` and `parse_config` do.
     """
+    values, files = _read_chain(Path(path), ())
+    above = f" (on {', '.join(map(str, files[1:]))})" if len(files) > 1 else ""
+    return parse_config(values, model, f"{path}{above}")
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """Read a YAML file that holds a mapping (or nothing), merged into its ``base``, if any.
+
+    Mappings are merged key by key, at every depth; all else replaces what the base says, and so
+    does a mapping of another ``kind``, whose other keys mean something else. A base may have a
+    base.
+
+    Raises
+    ------
+    ConfigError
+        If a file is missing, is not YAML, or holds something else than a mapping, or if the bases
+        go in a circle.
+    """
+    return _read_chain(Path(path), ())[0]
+
+
+def _read_chain(path: Path, children: tuple[Path, ...]) -> tuple[dict[str, Any], list[Path]]:
+    """Return the merged values of a file, and the files they come from, the last base last."""
+    _check_cycle(path, children)
+    values = _read_mapping(path)
+    base = values.pop("base", None)
+    if base is None:
+        return values, [path]
+    if not isinstance(base, str):
+        raise ConfigError(f"{path}: base: expected the name of a YAML file, found {base!r}")
+    parent = path.parent / base
+    if not parent.is_file():
+        raise ConfigError(f"{path}: base: no such file: {parent}")
+    inherited, files = _read_chain(parent, (*children, path))
+    return _merged(inherited, values), [path, *files]
+
+
+def _check_cycle(path: Path, children: tuple[Path, ...]) -> None:
+    if path.resolve() in [child.resolve() for child in children]:
+        chain = " -> ".join(map(str, (*children, path)))
+        raise ConfigError(f"{children[0]}: its bases go in a circle: {chain}: remove one 'base'")
+
+
+def _merged(base: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in values.items():
+        inherited = base.get(key)
+        if isinstance(inherited, dict) and isinstance(value, dict) and _alike(inherited, value):
+            value = _merged(inherited, value)
+        merged[key] = value
+    return merged
+
+
+def _alike(base: dict[str, Any], values: dict[str, Any]) -> bool:
+    return "kind" not in values or values["kind"] == base.get("kind")
+
+
+def _read_mapping(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from None
     except yaml.YAMLError as error:

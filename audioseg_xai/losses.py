@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch.nn import functional
 
 from audioseg_xai.config import Config
-from audioseg_xai.labels import UNKNOWN
+from audioseg_xai.labels import CLASSES, UNKNOWN
 
 
 class LossConfig(Config):
-    """Weights of the loss L = alpha L_KD + beta L_NMF + gamma ||H||_1 + delta L_label.
+    """Weights of L = alpha L_KD + beta L_NMF + gamma ||H||_1 + delta L_label + epsilon L_mask.
 
     Attributes
     ----------
@@ -23,6 +25,16 @@ class LossConfig(Config):
         Weight of the sparsity of the activations.
     delta : float
         Weight of the labels; with alpha = 0 the student is explainable by design, untaught.
+    epsilon : float
+        Weight of what makes explanations faithful: decisions must fall with what they rest on.
+    masked : float
+        Share of the crops that are heard again with a part of the spectrum masked; without
+        `epsilon` none are.
+    bound : float or None
+        Largest weight of a component in a class, either sign: a decision cannot rest on a few
+        components with large weights that hardly sound. None for no bound.
+    class_weights : dict of str to float
+        How much the labels of a class count, 1 where it is not named.
     temperature : float
         Divides the logits of teacher and student in the distillation.
     """
@@ -31,10 +43,24 @@ class LossConfig(Config):
     beta: float = Field(default=1.0, ge=0)
     gamma: float = Field(default=0.1, ge=0)
     delta: float = Field(default=0.0, ge=0)
+    epsilon: float = Field(default=0.0, ge=0)
+    masked: float = Field(default=0.5, gt=0, le=1)
+    bound: float | None = Field(default=None, gt=0)
+    class_weights: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
     temperature: float = Field(default=1.0, gt=0)
 
+    @field_validator("class_weights")
+    @classmethod
+    def _known(cls, weights: dict[str, float]) -> dict[str, float]:
+        unknown = [name for name in weights if name not in CLASSES]
+        if unknown:
+            raise ValueError(f"unknown class {unknown[0]!r}: expected some of {', '.join(CLASSES)}")
+        return weights
 
-def label_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+
+def label_loss(
+    logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor | None = None
+) -> torch.Tensor:
     """Return the mean binary cross-entropy over the labels that are known.
 
     Parameters
@@ -43,6 +69,8 @@ def label_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         Class logits.
     labels : torch.Tensor, shape (B, T, C), integer
         1 active, 0 not active, -1 unknown: no influence on the loss nor on any gradient.
+    weights : torch.Tensor, optional
+        How much each label counts; broadcast to (B, T, C).
 
     Returns
     -------
@@ -52,7 +80,10 @@ def label_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     known = labels != UNKNOWN
     targets = labels.clamp_min(0).to(logits.dtype)
     losses = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
-    return losses.where(known, losses.new_zeros(())).sum() / known.sum().clamp_min(1)
+    if weights is None:
+        return losses.where(known, losses.new_zeros(())).sum() / known.sum().clamp_min(1)
+    counted = known * weights
+    return (losses.where(known, losses.new_zeros(())) * counted).sum() / counted.sum().clamp_min(1)
 
 
 def distillation_loss(

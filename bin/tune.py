@@ -8,27 +8,37 @@ from typing import Any
 
 import click
 
-from audioseg_xai.cli import command, device_option, log
+from audioseg_xai.cli import command, device_option, log, upstream_checkpoint_option
 from audioseg_xai.errors import CorpusError
 
 
 @command()
 @click.option("--model", required=True, type=Path, metavar="DIR", help="Model directory.")
-@click.option("--archive", required=True, type=Path, metavar="DIR", help="Validation archive.")
+@click.option(
+    "--archive",
+    "archives",
+    required=True,
+    multiple=True,
+    type=Path,
+    metavar="DIR",
+    help="Validation archive (repeatable).",
+)
 @click.option("--name", default="validation", help="What the card calls these recordings.")
 @click.option(
     "--manifest", "data", type=Path, metavar="JSON", help="manifest.json of the training pool."
 )
 @click.option("--licence", metavar="TEXT", help="Terms of the weights, for the card.")
 @click.option("--output", required=True, type=Path, metavar="DIR", help="Tuned model directory.")
+@upstream_checkpoint_option
 @device_option
 def cli(
     model: Path,
-    archive: Path,
+    archives: tuple[Path, ...],
     name: str,
     data: Path | None,
     licence: str | None,
     output: Path,
+    upstream_checkpoint: str | None,
     device: str,
 ) -> None:
     """Choose the thresholds of a model on validation recordings.
@@ -37,9 +47,8 @@ def cli(
     is a new model directory with a new card. Never tune on recordings that you will report on.
     """
     from audioseg_xai.archive import Archive
-    from audioseg_xai.devices import resolve_device
     from audioseg_xai.models.directory import load_model, save_model
-    from audioseg_xai.training.fitting import listens_to_features
+    from audioseg_xai.training.listening import Listener
     from audioseg_xai.training.tuning import tune
     from audioseg_xai.training.validation import ArchiveValidation
 
@@ -47,9 +56,11 @@ def cli(
     if licence is not None:
         update["licence"] = licence
     loaded = load_model(model)
-    network = loaded.network.to(resolve_device(device))
-    features = listens_to_features(network.config)
-    validation = ArchiveValidation(Archive(archive), loaded.classes, features=features)
+    listener = Listener(device, upstream_checkpoint)
+    sources = [Archive(folder) for folder in archives]
+    listener.settle(loaded.network.config, sources)
+    network = loaded.network.to(listener.device)
+    validation = ArchiveValidation(sources, loaded.classes, listener)
     observed = [(p, labels) for _, p, labels in validation.predict(network)]
     decoding, metrics = tune(observed, loaded.classes, list(loaded.config.decoding))
     for label, figures in metrics.items():

@@ -118,6 +118,69 @@ def test_configurations_are_frozen() -> None:
         config.epochs = 1  # type: ignore[misc]
 
 
+# --- files that build on others -----------------------------------------------------------------
+
+
+def test_a_file_builds_on_another(tmp_path: Path) -> None:
+    (tmp_path / "common").mkdir()
+    write(tmp_path / "common", "epochs: 7\nname: common\noptimiser: {warm_up: 3}\n")
+    (tmp_path / "middle.yaml").write_text(
+        "base: common/train.yaml\noptimiser: {learning_rate: 0.5}\nclasses: [noise, music]\n"
+    )
+    path = write(tmp_path, "base: middle.yaml\nname: own\nclasses: [speech]\n")
+    # Mappings are merged, all else is replaced; the nearest file counts.
+    assert load_yaml(path, Training) == Training(
+        epochs=7,
+        name="own",
+        optimiser=Optimiser(learning_rate=0.5, warm_up=3),
+        classes=("speech",),
+    )
+
+
+def test_a_mapping_of_another_kind_inherits_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("x: {kind: one, size: 3, deep: {y: 1}}\nz: {a: 1}\n")
+    assert read_yaml(write(tmp_path, "base: a.yaml\nx: {kind: two, other: 4}")) == {
+        "x": {"kind": "two", "other": 4},
+        "z": {"a": 1},
+    }
+    assert read_yaml(write(tmp_path, "base: a.yaml\nx: {deep: {v: 2}}"))["x"] == {
+        "kind": "one",
+        "size": 3,
+        "deep": {"y": 1, "v": 2},
+    }
+
+
+def test_errors_name_the_file_and_what_it_builds_on(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text("epoch: 7\n")
+    path = write(tmp_path, "base: base.yaml\n")
+    with pytest.raises(ConfigError) as caught:
+        load_yaml(path, Training)
+    assert str(caught.value).startswith(
+        f"{path} (on {tmp_path / 'base.yaml'}): unknown key 'epoch'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("base: none.yaml", r"train\.yaml: base: no such file: .*none\.yaml"),
+        (
+            "base: [a, b]",
+            r"train\.yaml: base: expected the name of a YAML file, found \['a', 'b'\]",
+        ),
+        ("base: train.yaml", r"train\.yaml: its bases go in a circle: .* -> .*train\.yaml"),
+        ("base: other.yaml", r"circle: .*train\.yaml -> .*other\.yaml -> .*train\.yaml"),
+        ("base: broken.yaml", r"broken\.yaml: not valid YAML"),
+    ],
+)
+def test_bases_that_lead_nowhere(tmp_path: Path, text: str, problem: str) -> None:
+    (tmp_path / "other.yaml").write_text("base: train.yaml\n")
+    (tmp_path / "broken.yaml").write_text("a: [1,\n")
+    with pytest.raises(ConfigError, match=problem) as caught:
+        load_yaml(write(tmp_path, text), Training)
+    assert "\n" not in str(caught.value)
+
+
 # YAML 1.2 text cannot hold these, and PyYAML refuses them.
 printable = st.text(st.characters(exclude_categories=["C", "Zl", "Zp"]), max_size=20)
 

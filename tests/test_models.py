@@ -6,23 +6,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner, Result
 
-from audioseg_xai import cli
-from audioseg_xai.archive import ArchiveEntry, write_index, write_recording
 from audioseg_xai.config import parse_config
 from audioseg_xai.errors import ConfigError, ModelError
 from audioseg_xai.features import SpectrogramConfig, log_spectrogram
 from audioseg_xai.models.card import render_card
-from audioseg_xai.models.directory import load_model, save_model
+from audioseg_xai.models.directory import ModelConfig, load_model, save_model
 from audioseg_xai.models.fold import folded
-from audioseg_xai.models.front_end import FeatureFrontEndConfig, mel_matrix
+from audioseg_xai.models.front_end import FeatureFrontEndConfig, WindowNorm, mel_matrix
 from audioseg_xai.models.level import LevelConfig, LevelNorm
 from audioseg_xai.models.networks import Student, StudentConfig, Teacher, TeacherConfig
-from audioseg_xai.models.tcn import TCNConfig
+from audioseg_xai.models.tcn import TCN, SeparableBlock, TCNConfig
 from tests.dummies import load_student, save_student, sound, student, student_config
 
 
@@ -203,51 +199,97 @@ def test_the_card_says_the_licence(tmp_path: Path) -> None:
     assert "## Licence\n\nMIT, see LICENSE\n" in render_card(licensed)
 
 
-# --- xai-segment tune ---------------------------------------------------------------------------
+# --- networks that listen to upstream features, as the teacher of the paper does ----------------
 
 
-def run_tune(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(cli.main, ["tune", *map(str, arguments)])
+PAPER = {
+    "front_end": {"kind": "features", "dimension": 1024, "layers": 25, "norm": "window"},
+    "tcn": {
+        "block": "separable", "channels": 64, "hidden": 128, "blocks": 3, "repeats": 5,
+        "norm": "global",
+    },
+    "window": 200,
+}  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("{not json", "is not JSON"),
-        ('{"a": 1}', "is no manifest"),
-        ('[{"source": "x"}]', "is no manifest"),
-        (None, "No such file"),
-    ],
-)
-def test_a_bad_manifest_is_found_before_anything_is_done(
-    tmp_path: Path, content: str | None, message: str
-) -> None:
-    bad = tmp_path / "bad.json"
-    if content is not None:
-        bad.write_text(content)
-    nowhere = tmp_path / "nowhere"
-    done = run_tune("--model", nowhere, "--archive", nowhere, "--output", nowhere,
-                    "--manifest", bad)  # fmt: skip
-    assert (done.exit_code, len(done.stderr.splitlines())) == (1, 1)
-    assert f"{bad}: {message}" in done.stderr
-    assert "--manifest takes" in done.stderr
+def test_the_teacher_of_the_paper_has_the_weights_that_can_be_counted() -> None:
+    network = Teacher(parse_config(PAPER, TeacherConfig, "test"))
+    expanding, depthwise, contracting = 64 * 128 + 128, 128 * 3, 128 * 64 + 64
+    block = expanding + depthwise + contracting + 2 * (1 + 2 * 128)  # PReLU and norm, twice
+    counted = 25 + (1024 * 64 + 64) + 15 * block + (64 * 4 + 4)
+    assert sum(weight.numel() for weight in network.parameters()) == counted == 327_995
+    assert network.config.tcn.receptive_field == 5 * 7
+    assert network(torch.randn(2, 30, 25, 1024)).shape == (2, 30, 4)
 
 
-def test_tuning_says_where_the_thresholds_come_from(tmp_path: Path) -> None:
-    generator = np.random.default_rng(0)
-    spectrogram = generator.uniform(0, 15, (60, 257)).astype(np.float16)
-    labels = (generator.random((60, 4)) < 0.5).astype(np.int8)
-    attributes = {"uri": "a", "config": "{}"}
-    arrays = {"spectrogram": spectrogram, "labels": labels}
-    write_recording(tmp_path / "archive" / "a.h5", arrays, attributes)
-    write_index(tmp_path / "archive", [ArchiveEntry("a", "a.h5", 60)])
-    done = run_tune("--model", save_student(tmp_path / "model"), "--archive", tmp_path / "archive",
-                    "--name", "radio", "--licence", "Free for all.", "--device", "cpu",
-                    "--output", tmp_path / "tuned")  # fmt: skip
-    assert done.exit_code == 0, done.stderr
-    config = load_model(tmp_path / "tuned").config
-    assert list(config.metrics) == ["radio, frames (the thresholds were chosen on them)"]
-    assert config.licence == "Free for all."
+def features_config(**changes: object) -> TeacherConfig:
+    front_end = {"kind": "features", "dimension": 6, "layers": 3} | changes
+    tcn = {"channels": 4, "blocks": 1, "repeats": 1}
+    return parse_config({"front_end": front_end, "tcn": tcn}, TeacherConfig, "test")
+
+
+def test_hidden_states_are_weighed_by_a_softmax() -> None:
+    front_end = Teacher(features_config()).front_end
+    states = torch.randn(2, 7, 3, 6)
+    with torch.no_grad():
+        front_end.layer_logits.copy_(torch.tensor([1.0, 2.0, 3.0]).log())
+        expected = (states * torch.tensor([1, 2, 3]).view(3, 1) / 6).sum(2)
+        projected = front_end.projection(front_end.norm(expected)).transpose(1, 2)
+        assert torch.allclose(front_end(states), projected, atol=1e-6)
+    assert front_end.layer_weights.tolist() == pytest.approx([1 / 6, 2 / 6, 3 / 6])
+
+
+def test_one_hidden_state_may_have_an_axis_of_its_own() -> None:
+    network = Teacher(features_config(layers=1)).eval()
+    features = torch.randn(2, 7, 6)
+    assert torch.equal(network(features), network(features.unsqueeze(2)))
+    assert "front_end.layer_logits" not in network.state_dict()
+
+
+@pytest.mark.parametrize("shape", [(2, 7, 6), (2, 7, 2, 6), (2, 7, 3, 5)])
+def test_features_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ModelError, match=r"\(layers, dimension\) \(3, 6\), the features are"):
+        Teacher(features_config())(torch.randn(shape))
+
+
+def test_features_normalised_over_the_window_have_no_mean_and_unit_variance() -> None:
+    made = WindowNorm()(torch.randn(2, 50, 3) * torch.tensor([1.0, 10.0, 100.0]) + 7)
+    assert torch.allclose(made.mean(1), torch.zeros(2, 3), atol=1e-5)
+    assert torch.allclose(made.var(1, correction=0), torch.ones(2, 3), atol=1e-3)
+
+
+def test_global_normalisation_is_over_channels_and_frames() -> None:
+    config = TCNConfig(channels=5, block="separable", hidden=6, norm="global")
+    norm = SeparableBlock(config, 1).layers[2]
+    x = torch.randn(2, 6, 9) * 4 + 3
+    mean, variance = x.mean((1, 2), keepdim=True), x.var((1, 2), keepdim=True, correction=0)
+    assert torch.allclose(norm(x), (x - mean) / (variance + 1e-5).sqrt(), atol=1e-5)
+
+
+@pytest.mark.parametrize("norm", ["batch", "global"])
+@pytest.mark.parametrize("block", ["dense", "separable"])
+def test_folding_changes_no_block(block: str, norm: str) -> None:
+    config = TCNConfig(channels=5, blocks=2, repeats=2, block=block, hidden=6, norm=norm)
+    network = TCN(config).eval()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm1d):
+            module.running_mean = torch.randn_like(module.running_mean) * 0.3
+            module.running_var = torch.rand_like(module.running_var) + 0.5
+    x = torch.randn(1, 5, 40)
+    assert torch.allclose(folded(network)(x), network(x), atol=1e-5)
+
+
+def test_the_card_says_what_a_model_does_not_decide(tmp_path: Path) -> None:
+    config = load_student(tmp_path / "model").config
+    values = config.model_dump()
+    values["decoding"] = {name: values["decoding"][name] for name in ("speech", "overlap")}
+    values["network"]["classes"] = ("speech", "music", "overlap")
+    card = render_card(ModelConfig.model_validate(values))
+    assert "Decides speech, overlap, several at once" in card
+    assert "- It does not decide music: never annotated in what it was taught with." in card
+    assert "- It has no output for noise." in card
+    whole = render_card(config)
+    assert "does not decide" not in whole and "has no output" not in whole
 
 
 def test_an_even_kernel_is_refused() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from audioseg_xai.labels import CLASSES
+
 if TYPE_CHECKING:
     from audioseg_xai.models.directory import ModelConfig
 
@@ -56,7 +58,7 @@ def _head(config: ModelConfig) -> str:
         else "Teacher (black box)"
     )
     return (
-        f"# audioseg_xai {network.kind}\n\n{what}. Decides {', '.join(network.classes)}, "
+        f"# audioseg_xai {network.kind}\n\n{what}. Decides {', '.join(config.decoding)}, "
         "several at once, every 20 ms, on 16 kHz audio. "
         f"{network.spectrogram.num_bins} frequency bins, TCN of {network.tcn.channels} channels, "
         f"{2 * network.receptive_field + 1} frames of context.\n"
@@ -89,7 +91,7 @@ def _training(settings: dict[str, Any]) -> str:
     loss = settings.get("loss")
     if not loss:
         return ""
-    weights = ", ".join(f"{name} {value:g}" for name, value in loss.items())
+    weights = ", ".join(f"{name} {value:g}" for name, value in loss.items() if _counts(value))
     how = "distilled from a teacher" if loss["alpha"] else "by design, from labels alone"
     return f"## How it was trained\n\n{how.capitalize()}. Weights of the loss: {weights}.\n"
 
@@ -107,12 +109,17 @@ def _licence(licence: str) -> str:
 
 
 def _limits(config: ModelConfig) -> str:
-    absent = [
-        name for name in ("speech", "music", "noise", "overlap") if name not in config.decoding
-    ]
+    decided, classes = config.decoding, config.network.classes
+    untaught = [name for name in classes if name not in decided]
     lines = ["## What it cannot do\n"]
+    if untaught:
+        lines.append(
+            f"- It does not decide {', '.join(untaught)}: never annotated in what it was taught "
+            "with."
+        )
+    absent = [name for name in CLASSES if name not in classes]
     if absent:
-        lines.append(f"- It was not taught {', '.join(absent)}, and says nothing about them.")
+        lines.append(f"- It has no output for {', '.join(absent)}.")
     lines += [
         "- Overlapped speech is the hardest class: look at its F1 above before trusting it.",
         "- Trained on mixtures of recordings; voices, music and noises far from its sources "
@@ -134,3 +141,7 @@ def _table(header: list[str], rows: Iterable[list[str]]) -> list[str]:
         "|" + " --- |" * len(header),
         *("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows),
     ]
+
+
+def _counts(value: Any) -> bool:
+    return isinstance(value, int | float) and value != 0

@@ -10,7 +10,9 @@ from pydantic import Field
 from torch import nn
 
 from audioseg_xai.config import Config
+from audioseg_xai.errors import ModelError
 from audioseg_xai.frames import SAMPLE_RATE
+from audioseg_xai.upstream import UpstreamConfig
 
 
 class SpectrogramFrontEndConfig(Config):
@@ -41,14 +43,24 @@ class FeatureFrontEndConfig(Config):
     ----------
     dimension : int
         D, the size of an upstream feature vector (1024 for WavLM Large).
+    layers : int
+        L, hidden states of a frame (25 for all of WavLM Large); their weights are learned.
+    norm : {'frame', 'window'}
+        Whether each feature vector is normalised on its own, over D, with learned gains, or each
+        feature over the frames of the window, without (instance normalisation).
+    upstream : UpstreamConfig or None
+        What the features are computed with. None before training: it is taken from the archive.
     """
 
     kind: Literal["features"]
     dimension: int = Field(ge=1)
+    layers: int = Field(default=1, ge=1)
+    norm: Literal["frame", "window"] = "frame"
+    upstream: UpstreamConfig | None = None
 
     @property
     def receptive_field(self) -> int:
-        """An output sees its own frame alone."""
+        """An output sees its own frame alone, unless `norm` is over the window."""
         return 0
 
 
@@ -98,17 +110,72 @@ class SpectrogramFrontEnd(nn.Module):
 
 
 class FeatureFrontEnd(nn.Module):
-    """Normalise each upstream feature vector and project it to TCN channels."""
+    """Weigh the hidden states of an upstream, normalise, and project to TCN channels.
+
+    The weights of the L hidden states are a softmax of L learned numbers, equal at first (Yang et
+    al., "SUPERB: Speech processing universal performance benchmark", Interspeech 2021).
+
+    Parameters
+    ----------
+    config : FeatureFrontEndConfig
+        Sizes and normalisation.
+    outputs : int
+        Channels of the TCN.
+    """
 
     def __init__(self, config: FeatureFrontEndConfig, outputs: int) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(config.dimension)
+        self.config = config
+        if config.layers > 1:
+            self.layer_logits = nn.Parameter(torch.zeros(config.layers))
+        if config.norm == "frame":
+            self.norm: nn.Module = nn.LayerNorm(config.dimension)
+        else:
+            self.norm = WindowNorm()
         self.projection = nn.Linear(config.dimension, outputs)
 
+    @property
+    def layer_weights(self) -> torch.Tensor:
+        """Weights of the hidden states, shape (L,), positive, with sum one."""
+        if self.config.layers == 1:
+            return self.projection.weight.new_ones(1)
+        return self.layer_logits.softmax(0)
+
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Map (B, T, D) to (B, channels, T)."""
+        """Map (B, T, D), or hidden states (B, T, L, D), to (B, channels, T).
+
+        Raises
+        ------
+        ModelError
+            If the features have another L or D than the network.
+        """
+        self._check(features)
+        if self.config.layers > 1:
+            features = torch.einsum("btld,l->btd", features, self.layer_weights)
+        elif features.dim() == 4:
+            features = features.squeeze(2)
         projected: torch.Tensor = self.projection(self.norm(features))
         return projected.transpose(1, 2)
+
+    def _check(self, features: torch.Tensor) -> None:
+        found = tuple(features.shape[2:])
+        expected = (self.config.layers, self.config.dimension)
+        if found != expected and (1, *found) != expected:
+            raise ModelError(
+                f"the network listens to (layers, dimension) {expected}, the features are {found}"
+            )
+
+
+class WindowNorm(nn.Module):
+    """Give each feature mean 0 and variance 1 over the frames of a window; shapes (B, T, D).
+
+    Instance normalisation without gains: Ulyanov et al., arXiv 1607.08022, equation 7.
+    """
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Normalise."""
+        variance, mean = torch.var_mean(features, dim=1, keepdim=True, correction=0)
+        return (features - mean) * (variance + 1e-5).rsqrt()
 
 
 def build_front_end(

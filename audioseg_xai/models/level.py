@@ -67,8 +67,14 @@ class LevelNorm(nn.Module):
             Non-negative.
         """
         power = torch.expm1(spectrogram)
-        level = self.level(power.mean(-1)).clamp_min(self.minimum)
-        return power.mul_((self.gain / level).unsqueeze(-1)).log1p_()
+        return self.compress(power, self.level(power.mean(-1)))
+
+    def compress(self, power: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
+        """Return log(1 + R P / level) for power (..., T, F), which is overwritten, and level."""
+        factor = (self.gain / level.clamp_min(self.minimum)).unsqueeze(-1)
+        if power.requires_grad:
+            return torch.log1p(power * factor)
+        return power.mul_(factor).log1p_()
 
     def level(self, frame_power: torch.Tensor) -> torch.Tensor:
         """Return the mean over the context of each frame; shapes (B, T)."""

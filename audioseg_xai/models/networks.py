@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import nn
 
 from audioseg_xai.config import Config
 from audioseg_xai.features import SpectrogramConfig
 from audioseg_xai.labels import CLASSES
 from audioseg_xai.models.front_end import (
+    FeatureFrontEndConfig,
     FrontEndConfig,
     SpectrogramFrontEndConfig,
     build_front_end,
@@ -35,6 +36,12 @@ class NetworkConfig(Config):
         Size of the temporal network.
     classes : tuple of str
         The classes that the network decides, axis C.
+    window : int or None
+        Frames that a network sees at once whose normalisation is over the window; None for all
+        others, which may see any number. The length of a training crop is what it knows.
+    step : int or None
+        Frames from one window to the next at inference, where overlapping results are averaged;
+        None for a tenth of the window.
     """
 
     spectrogram: SpectrogramConfig = SpectrogramConfig()
@@ -42,10 +49,36 @@ class NetworkConfig(Config):
     front_end: FrontEndConfig = SpectrogramFrontEndConfig()
     tcn: TCNConfig = TCNConfig()
     classes: tuple[str, ...] = CLASSES
+    window: int | None = Field(default=None, ge=2)
+    step: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _window_fits(self) -> Self:
+        if self.needs_window and self.window is None:
+            raise ValueError("normalisation over the window needs 'window', its length in frames")
+        if not self.needs_window and (self.window, self.step) != (None, None):
+            raise ValueError("'window' and 'step' are for a normalisation over the window only")
+        if self.window is not None and self.window_step > self.window:
+            raise ValueError("'step' is longer than 'window': frames would be left out")
+        return self
+
+    @property
+    def needs_window(self) -> bool:
+        """Whether an output depends on all frames that the network sees at once."""
+        front_end = self.front_end
+        over_window = isinstance(front_end, FeatureFrontEndConfig) and front_end.norm == "window"
+        return over_window or self.tcn.norm == "global"
+
+    @property
+    def window_step(self) -> int:
+        """Frames from one window to the next; a tenth of the window unless `step` says more."""
+        return self.step or max(1, (self.window or 0) // 10)
 
     @property
     def receptive_field(self) -> int:
         """Frames of input that an output sees on each side of its own, level included."""
+        if self.window is not None:
+            return self.level.context + self.window - 1
         return self.level.context + self.front_end.receptive_field + self.tcn.receptive_field
 
 
@@ -89,7 +122,7 @@ class Network(nn.Module):
         self.tcn = TCN(config.tcn)
 
     def embed(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Map inputs (B, T, F or D) to an embedding (B, T, channels)."""
+        """Map inputs (B, T, F or D), or (B, T, L, D), to an embedding (B, T, channels)."""
         embedding: torch.Tensor = self.tcn(self.front_end(inputs))
         return embedding.transpose(1, 2)
 
@@ -113,7 +146,7 @@ class Teacher(Network):
 
         Parameters
         ----------
-        inputs : torch.Tensor, shape (B, T, F or D)
+        inputs : torch.Tensor, shape (B, T, F or D) or (B, T, L, D)
             `level_norm` of a log spectrogram, or upstream features.
 
         Returns
@@ -180,7 +213,7 @@ class Student(Network):
 
         Parameters
         ----------
-        inputs : torch.Tensor, shape (B, T, F or D)
+        inputs : torch.Tensor, shape (B, T, F or D) or (B, T, L, D)
             `level_norm` of a log spectrogram, or upstream features.
         """
         excitation = self.to_activations(self.embed(inputs))
@@ -192,6 +225,11 @@ class Student(Network):
     def reconstruct(self, activations: torch.Tensor) -> torch.Tensor:
         """Return W H for activations (B, T, K): the normalised spectrogram (B, T, F)."""
         return activations @ self.dictionary.T
+
+    @torch.no_grad()
+    def bound_weights(self, bound: float) -> None:
+        """Clip Theta to [-bound, bound], after an optimiser step."""
+        self.classifier.weight.clamp_(-bound, bound)
 
     @torch.no_grad()
     def constrain_dictionary(self) -> None:

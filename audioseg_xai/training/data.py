@@ -1,4 +1,4 @@
-"""Random crops of an archive: batch number `step` is a function of the seed and of `step` alone.
+"""Random crops of archives: batch number `step` is a function of the seed and of `step` alone.
 
 So a run that was interrupted goes on with exactly the batches that it would have seen.
 """
@@ -9,13 +9,17 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torch.utils.data import DataLoader, Dataset
 
-from audioseg_xai.archive import Archive, ArchiveEntry, full_labels
+from audioseg_xai.archive import Archive, full_labels
 from audioseg_xai.config import Config
 from audioseg_xai.errors import ArchiveError, TrainingError
-from audioseg_xai.labels import UNKNOWN
+from audioseg_xai.features import SpectrogramConfig, log_spectrogram
+from audioseg_xai.training.corpora import Corpora, Signal
+from audioseg_xai.training.mixing import AugmentConfig, Mixer, SampleMedium, SpectrogramMedium
+from audioseg_xai.training.sampling import BalanceConfig, CropSampler, Place, known_classes
 
 
 class DataConfig(Config):
@@ -28,15 +32,22 @@ class DataConfig(Config):
     batch_size : int
         Crops a batch.
     gain : tuple of float
-        Range of the random gain, in dB.
+        Range of the random gain, in dB. Like the equaliser it changes what networks hear as a
+        spectrogram or as samples; features that were computed before stay what they are.
     equaliser : float
         Largest random change of a frequency, in dB; smooth over frequency.
+    balance : BalanceConfig
+        Shares of corpora and of classes.
+    augment : AugmentConfig
+        What is added to crops.
     """
 
     crop: int = Field(default=1000, ge=2)
     batch_size: int = Field(default=16, ge=1)
     gain: tuple[float, float] = (-30.0, 10.0)
     equaliser: float = Field(default=6.0, ge=0)
+    balance: BalanceConfig = BalanceConfig()
+    augment: AugmentConfig = AugmentConfig()
 
 
 class Batch(NamedTuple):
@@ -48,39 +59,116 @@ class Batch(NamedTuple):
         log(1 + power).
     labels : torch.Tensor, shape (B, T, C), int8
         1, 0 or -1 (unknown).
-    features : torch.Tensor, shape (B, T, D) or (0,), float32
-        Upstream features, empty where the network does not ask for any.
+    features : torch.Tensor, shape (B, T, D), (B, T, L, D) or (B, 0), float32
+        Upstream features, empty where no network asks for any, or they are yet to compute.
+    samples : torch.Tensor, shape (B, N) or (B, 0), float32
+        Audio in [-1, 1] that features are computed from; empty where none are.
+    seed : torch.Tensor, shape (), int64
+        Of what is drawn at random while the loss is computed.
     """
 
     spectrogram: torch.Tensor
     labels: torch.Tensor
     features: torch.Tensor
+    samples: torch.Tensor = torch.zeros(0)
+    seed: torch.Tensor = torch.tensor(0)
+
+
+class CropSource:
+    """Makes crops of the training archives.
+
+    Parameters
+    ----------
+    corpora : Corpora
+        Archives.
+    config : DataConfig
+        How crops are drawn and changed.
+    classes : tuple of str
+        Axis C.
+    signal : {'spectrogram', 'features', 'samples'}
+        What crops are made of, see `Signal`.
+    fixed : bool
+        Whether the spectrogram goes with features that cannot change, and stays as it is too.
+
+    Raises
+    ------
+    TrainingError
+        If an archive has no recording as long as a crop, the weights of the corpora do not name
+        them, there is nothing to augment with, or what there is cannot be added up.
+    """
+
+    def __init__(
+        self,
+        corpora: Corpora,
+        config: DataConfig,
+        classes: tuple[str, ...],
+        *,
+        signal: Signal = "spectrogram",
+        fixed: bool = False,
+    ) -> None:
+        self.config, self.classes, self.signal, self.fixed = config, classes, signal, fixed
+        self.sampler = CropSampler(corpora.train, config.crop, config.balance, classes)
+        bins = corpora.train[0].num_bins
+        self.spectrogram = SpectrogramConfig(fft_size=2 * (bins - 1))
+        self.medium = SampleMedium() if signal == "samples" else SpectrogramMedium(bins)
+        self.mixer: Mixer | None = None
+        if config.augment.kinds:
+            _check_mixable(corpora, signal)
+            self.mixer = Mixer(
+                config.augment,
+                config.crop,
+                self.medium,
+                corpora.train,
+                corpora.augment_with,
+                known_classes(corpora.train, classes),
+            )
+
+    def batch(self, rng: np.random.Generator) -> Batch:
+        """Return a random batch."""
+        places = self.sampler.draw(rng, self.config.batch_size)
+        if self.signal == "features":
+            return self._with_features(places, rng)
+        crops = [self._mixed(place, rng) for place in places]
+        sounds = torch.stack([sound for sound, _ in crops])
+        labels = self._labels([labels for _, labels in crops])
+        nothing = torch.zeros(len(crops), 0)
+        if self.signal == "spectrogram":
+            return Batch(augment(sounds, self.config, rng), labels, nothing, nothing)
+        samples = augment_samples(sounds, self.config, rng)
+        spectra = torch.stack([log_spectrogram(each, self.spectrogram) for each in samples])
+        return Batch(spectra, labels, nothing, samples)
+
+    def _mixed(
+        self, place: Place, rng: np.random.Generator
+    ) -> tuple[torch.Tensor, NDArray[np.int8]]:
+        sound, labels = self.medium.read(
+            place.recording, place.start, place.start + self.config.crop
+        )
+        return (sound, labels) if self.mixer is None else self.mixer(sound, labels, rng)
+
+    def _with_features(self, places: list[Place], rng: np.random.Generator) -> Batch:
+        spectra, labels, features = [], [], []
+        for (archive, entry), start in places:
+            spectrum, known, found = archive.read(entry, start, start + self.config.crop, True)
+            spectra.append(torch.from_numpy(spectrum).float())
+            labels.append(known)
+            features.append(torch.from_numpy(found).float())
+        spectrogram = torch.stack(spectra)
+        if not self.fixed:
+            spectrogram = augment(spectrogram, self.config, rng)
+        nothing = torch.zeros(len(places), 0)
+        return Batch(spectrogram, self._labels(labels), torch.stack(features), nothing)
+
+    def _labels(self, labels: list[NDArray[np.int8]]) -> torch.Tensor:
+        wanted = [torch.from_numpy(full_labels(each, self.classes)) for each in labels]
+        return torch.stack(wanted)
 
 
 class CropDataset(Dataset[Batch]):
     """Batches by step; item `i` is the batch of step `first + i`."""
 
-    def __init__(
-        self,
-        archive: Archive,
-        config: DataConfig,
-        classes: tuple[str, ...],
-        *,
-        seed: int,
-        first: int,
-        steps: int,
-        features: bool = False,
-    ) -> None:
-        self.archive, self.config, self.classes = archive, config, classes
-        self.seed, self.first, self.steps, self.features = seed, first, steps, features
-        lengths = np.array([entry.num_frames for entry in archive.entries], dtype=float)
-        usable = np.where(lengths >= config.crop, lengths, 0)
-        if not usable.any():
-            raise TrainingError(
-                f"{archive.folder}: no recording is as long as a crop of {config.crop} frames: "
-                "lower 'crop'"
-            )
-        self.weights = usable / usable.sum()
+    def __init__(self, source: CropSource, *, seed: int, first: int, steps: int) -> None:
+        self.source, self.seed, self.first, self.steps = source, seed, first, steps
 
     def __len__(self) -> int:
         return self.steps - self.first
@@ -88,19 +176,7 @@ class CropDataset(Dataset[Batch]):
     def __getitem__(self, item: int) -> Batch:
         """Return the batch of step `first + item`."""
         rng = np.random.default_rng([self.seed, self.first + item])
-        chosen = rng.choice(len(self.archive), self.config.batch_size, p=self.weights)
-        crops = [self._crop(self.archive.entries[index], rng) for index in chosen]
-        spectrogram, labels, features = (torch.stack(parts) for parts in zip(*crops, strict=True))
-        return Batch(augment(spectrogram, self.config, rng), labels, features)
-
-    def _crop(self, entry: ArchiveEntry, rng: np.random.Generator) -> tuple[torch.Tensor, ...]:
-        start = int(rng.integers(entry.num_frames - self.config.crop + 1))
-        spectrogram, labels, features = self.archive.read(
-            entry, start, start + self.config.crop, self.features
-        )
-        listened = torch.zeros(0) if features is None else torch.from_numpy(features).float()
-        wanted = torch.from_numpy(full_labels(labels, self.classes))
-        return torch.from_numpy(spectrogram).float(), wanted, listened
+        return self.source.batch(rng)._replace(seed=torch.tensor(rng.integers(2**62)))
 
 
 def augment(
@@ -123,12 +199,46 @@ def augment(
         log(1 + power of what a recorder with another gain and response would have heard).
     """
     crops, _, bins = spectrogram.shape
+    factor = torch.from_numpy(10 ** (_response(crops, bins, config, rng) / 10)).float()
+    return torch.expm1(spectrogram).mul_(factor.unsqueeze(1)).log1p_()
+
+
+def augment_samples(
+    samples: torch.Tensor, config: DataConfig, rng: np.random.Generator
+) -> torch.Tensor:
+    """Change the gain and the frequency response of each crop at random, as `augment` does.
+
+    The filter has no phase and is applied to the whole crop in the frequency domain.
+
+    Parameters
+    ----------
+    samples : torch.Tensor, shape (B, N)
+        Audio.
+    config : DataConfig
+        Ranges.
+    rng : numpy.random.Generator
+        Source of chance.
+
+    Returns
+    -------
+    torch.Tensor, shape (B, N)
+        What a recorder with another gain and response would have heard.
+    """
+    crops, length = samples.shape
+    spectrum = torch.fft.rfft(samples)
+    response = _response(crops, spectrum.shape[1], config, rng)
+    factor = torch.from_numpy(10 ** (response / 20)).float()
+    return torch.fft.irfft(spectrum * factor, length)
+
+
+def _response(
+    crops: int, bins: int, config: DataConfig, rng: np.random.Generator
+) -> NDArray[np.floating]:
+    """Return a random gain a crop and frequency, in dB, shape (B, F)."""
     gain = rng.uniform(*config.gain, size=(crops, 1))
     knots = rng.uniform(-config.equaliser, config.equaliser, size=(crops, 7))
     positions = np.linspace(0, 6, bins)
-    response = np.stack([np.interp(positions, np.arange(7), row) for row in knots])
-    factor = torch.from_numpy(10 ** ((gain + response) / 10)).float().unsqueeze(1)
-    return torch.expm1(spectrogram).mul_(factor).log1p_()
+    return gain + np.stack([np.interp(positions, np.arange(7), row) for row in knots])
 
 
 def loader(dataset: CropDataset, num_workers: int) -> DataLoader[Batch]:
@@ -139,6 +249,21 @@ def loader(dataset: CropDataset, num_workers: int) -> DataLoader[Batch]:
         num_workers=num_workers,
         prefetch_factor=2 if num_workers else None,
     )
+
+
+def _check_mixable(corpora: Corpora, signal: Signal) -> None:
+    if signal == "features":
+        raise TrainingError(
+            f"{corpora.train[0].folder}: data.augment cannot add sounds to features that are "
+            "computed already: run 'xai-segment cache-features --store audio' for the archives of "
+            "--train and --augment-with, or leave data.augment out"
+        )
+    for archive in corpora.augment_with:
+        if signal == "samples" and not archive.has_samples:
+            raise ArchiveError(
+                f"{archive.folder}: holds no samples to add to those of --train: "
+                "run 'xai-segment cache-features --store audio'"
+            )
 
 
 def check_bins(archive: Archive, num_bins: int) -> None:
@@ -155,15 +280,3 @@ def check_bins(archive: Archive, num_bins: int) -> None:
             f"{num_bins}: run 'xai-segment cache-features --fft-size {2 * (num_bins - 1)}', or set "
             f"network.spectrogram.fft_size to {2 * (archive.num_bins - 1)}"
         )
-
-
-def known_classes(archive: Archive, classes: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the classes that at least one recording of the archive has labels for."""
-    known: set[str] = set()
-    for entry in archive.entries:
-        labels = full_labels(archive.read(entry)[1], classes)
-        seen = (labels != UNKNOWN).any(axis=0)
-        known |= {name for name, there in zip(classes, seen, strict=True) if there}
-        if len(known) == len(classes):
-            break
-    return tuple(name for name in classes if name in known)

@@ -2,39 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
-from audioseg_xai.archive import Archive
+from audioseg_xai.config import Config
 from audioseg_xai.decode import ClassDecoding
 from audioseg_xai.models.directory import Model, ModelConfig, build_network
-from audioseg_xai.models.front_end import FeatureFrontEndConfig
 from audioseg_xai.models.networks import NetworkConfig, Student, Teacher
 from audioseg_xai.provenance import provenance
-from audioseg_xai.training.data import Batch, check_bins, known_classes
-from audioseg_xai.training.identity import archive_digest
+from audioseg_xai.training.corpora import Corpora, choose_signal, listens_to_features
+from audioseg_xai.training.data import CropSource, DataConfig, check_bins
+from audioseg_xai.training.listening import Listener
 from audioseg_xai.training.trainer import Losses, Trainer, TrainingConfig
 from audioseg_xai.training.validation import ArchiveValidation
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a training needs besides a network.
+
+    Attributes
+    ----------
+    corpora : Corpora
+        Recordings.
+    training : TrainingConfig
+        Schedule.
+    settings : dict
+        The whole configuration of the run, for the provenance.
+    folder : Path
+        Receives checkpoints and TensorBoard files.
+    listener : Listener
+        Gives networks what they listen to.
+    decided : tuple of str
+        Classes that something is learned about; the model decides no other.
+    inputs : mapping
+        Name to digest of what went in besides the archives, for the provenance and the checkpoint.
+    device : str
+        As lightning-fabric names accelerators.
+    num_workers : int
+        Processes that prepare batches.
+    """
+
+    corpora: Corpora
+    training: TrainingConfig
+    settings: dict[str, Any]
+    folder: str | Path
+    listener: Listener
+    decided: tuple[str, ...]
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    device: str = "auto"
+    num_workers: int = 1
 
 
 def fit(
     network: Teacher | Student,
     losses: Losses,
-    train: Archive,
-    valid: Archive,
-    training: TrainingConfig,
-    settings: dict[str, Any],
-    folder: str | Path,
-    *,
-    inputs: Mapping[str, str] | None = None,
-    features: bool = False,
+    source: CropSource,
+    recipe: Recipe,
     constrain: Callable[[nn.Module], None] | None = None,
-    device: str = "auto",
-    num_workers: int = 1,
 ) -> Model:
     """Train a network and return it with its figures of merit.
 
@@ -44,71 +73,70 @@ def fit(
         With initial weights.
     losses : callable
         See `trainer.Losses`.
-    train, valid : Archive
-        Recordings.
-    training : TrainingConfig
-        Schedule.
-    settings : dict
-        The whole configuration of the run, for the provenance.
-    folder : str or Path
-        Receives checkpoints and TensorBoard files.
-    inputs : mapping, optional
-        Name to digest of what went in besides the archives, for the provenance and the checkpoint.
-    features : bool, optional
-        Whether the losses need upstream features though the network does not listen to them.
+    source : CropSource
+        Makes crops.
+    recipe : Recipe
+        The rest.
     constrain : callable, optional
         Projects constrained weights, see `trainer.Trainer`.
-    device : str, optional
-        As lightning-fabric names accelerators.
-    num_workers : int, optional
-        Processes that prepare batches.
 
     Raises
     ------
-    ArchiveError
-        If an archive was made with another FFT size than the network's.
     TrainingError
-        If the checkpoint in `folder` belongs to another run.
+        If the checkpoint in the folder belongs to another run.
     """
-    for archive in (train, valid):
-        check_bins(archive, network.config.spectrogram.num_bins)
-    classes, listens = network.config.classes, listens_to_features(network.config)
-    validation = ArchiveValidation(valid, classes, features=listens)
-    digests = {"train": archive_digest(train), "valid": archive_digest(valid), **(inputs or {})}
+    classes, decided = network.config.classes, recipe.decided
+    validation = ArchiveValidation(recipe.corpora.valid, classes, recipe.listener, decided)
+    inputs = recipe.corpora.digests() | dict(recipe.inputs)
     trainer = Trainer(
         network,
         losses,
         validation,
-        training,
-        folder,
-        fingerprint={"settings": settings, "inputs": digests},
+        recipe.training,
+        recipe.folder,
+        fingerprint={"settings": recipe.settings, "inputs": inputs},
         constrain=constrain,
-        device=device,
+        device=recipe.device,
     )
-    best = trainer.fit(train, classes, features=features or listens, num_workers=num_workers)
+    best = trainer.fit(source, num_workers=recipe.num_workers)
+    assert isinstance(best, Teacher | Student)
     figures = validation(best)
     config = ModelConfig(
         network=network.config,
-        decoding={name: ClassDecoding() for name in known_classes(train, classes)},
+        decoding={name: ClassDecoding() for name in decided},
         metrics={"validation frames, best threshold": _by_class(figures, classes)},
-        provenance=provenance(settings) | {"inputs": digests},
+        provenance=provenance(recipe.settings) | {"inputs": inputs},
     )
     fresh = build_network(config)
     fresh.load_state_dict(best.cpu().state_dict())
     return Model(fresh.eval(), config)
 
 
-def listens_to_features(config: NetworkConfig) -> bool:
-    """Tell whether a network listens to upstream features instead of a spectrogram."""
-    return isinstance(config.front_end, FeatureFrontEndConfig)
+def crop_source(
+    corpora: Corpora, config: DataConfig, network: NetworkConfig, others: Iterable[NetworkConfig]
+) -> CropSource:
+    """Return what makes the crops that a network is trained on, and that `others` hear as well.
+
+    Raises
+    ------
+    ArchiveError
+        If an archive was made with another FFT size, or lacks what a network listens to.
+    TrainingError
+        If the archives do not allow what `config` asks for.
+    """
+    for archive in corpora.archives:
+        check_bins(archive, network.spectrogram.num_bins)
+    signal = choose_signal(corpora, [network, *others], bool(config.augment.kinds))
+    return CropSource(
+        corpora, config, network.classes, signal=signal, fixed=listens_to_features(network)
+    )
 
 
-def network_inputs(network: Teacher | Student, batch: Batch) -> torch.Tensor:
-    """Return what `network` listens to in a batch, shape (B, T, F or D)."""
-    if listens_to_features(network.config):
-        return batch.features
-    normalised: torch.Tensor = network.level_norm(batch.spectrogram)
-    return normalised
+def run_settings(run: Config, network: NetworkConfig) -> dict[str, Any]:
+    """Return all settings of a run of `network`, except where the weights of its upstream lie."""
+    settled = run.model_copy(update={"network": network})
+    nowhere = {"network": {"front_end": {"upstream": {"checkpoint"}}}}
+    return settled.model_dump(mode="json", exclude=nowhere)
 
 
 def _by_class(figures: dict[str, float], classes: tuple[str, ...]) -> dict[str, dict[str, float]]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
-from audioseg_xai.archive import Archive
 from audioseg_xai.config import Config
-from audioseg_xai.errors import ModelError
+from audioseg_xai.errors import ModelError, TrainingError
 from audioseg_xai.losses import (
     LossConfig,
     distillation_loss,
@@ -18,11 +19,21 @@ from audioseg_xai.losses import (
     sparsity_loss,
 )
 from audioseg_xai.models.directory import Model
-from audioseg_xai.models.networks import Student, StudentConfig, StudentOutput, Teacher
+from audioseg_xai.models.networks import (
+    NetworkConfig,
+    Student,
+    StudentConfig,
+    StudentOutput,
+    Teacher,
+)
 from audioseg_xai.nmf import Dictionary, encode
-from audioseg_xai.training.data import Batch, CropDataset, check_bins
-from audioseg_xai.training.fitting import fit, listens_to_features, network_inputs
+from audioseg_xai.training.corpora import Corpora, listens_to_features
+from audioseg_xai.training.data import Batch, CropDataset
+from audioseg_xai.training.fitting import Recipe, crop_source, fit, run_settings
 from audioseg_xai.training.identity import dictionary_digest, model_digest
+from audioseg_xai.training.listening import Listener
+from audioseg_xai.training.masking import Masker, masking_loss
+from audioseg_xai.training.sampling import known_classes
 from audioseg_xai.training.trainer import TrainingConfig
 
 
@@ -35,22 +46,24 @@ class StudentRun(Config):
 
 
 def distill(
-    train: Archive,
-    valid: Archive,
+    corpora: Corpora,
     run: StudentRun,
     dictionary: Dictionary,
     folder: str | Path,
     *,
     teacher: Model | None = None,
     start: Model | None = None,
+    upstream_checkpoint: str | None = None,
     device: str = "auto",
     num_workers: int = 1,
 ) -> Model:
     """Train a student; see `teacher.train_teacher` for what they have in common.
 
+    It decides what the teacher decides, and what its labels are about.
+
     Parameters
     ----------
-    train, valid : Archive
+    corpora : Corpora
         Recordings; their labels count as much as ``loss.delta`` says.
     run : StudentRun
         Network, schedule and weights of the loss.
@@ -62,6 +75,8 @@ def distill(
         Needed when ``loss.alpha`` is not 0.
     start : Model, optional
         A student of the same network to go on from; else H begins at the activations of the NMF.
+    upstream_checkpoint : str, optional
+        Where the weights of the upstream model lie, if not where they lay before.
     device : str, optional
         As lightning-fabric names accelerators.
     num_workers : int, optional
@@ -72,41 +87,52 @@ def distill(
     ModelError
         If a teacher is needed and missing, or decides other classes, or `start` is of another
         network or dictionary.
-    ArchiveError
-        If an archive was made with another FFT size than a network's.
+    ArchiveError, ConfigError
+        If an archive was made with another FFT size or upstream than a network's.
+    TrainingError
+        If nothing teaches the classes, or the checkpoint in `folder` belongs to another run.
     """
     _check(run, dictionary, teacher)
-    check_bins(train, run.network.spectrogram.num_bins)
+    taught = _taught_classes(run, teacher)
+    decided = _decided_classes(corpora, run, taught)
+    listener = Listener(device, upstream_checkpoint)
+    heard = [teacher.network.config] if teacher is not None and run.loss.alpha else []
+    source = crop_source(corpora, run.training.data, run.network, heard)
+    for config in heard:
+        listener.settle(config, corpora.train)
+    network = listener.settle(run.network, [*corpora.train, *corpora.valid])
     torch.manual_seed(run.training.seed)
-    student = Student(run.network, dictionary.atoms)
+    student = Student(network, dictionary.atoms)
     if start is None:
-        warm_start(student, _first_batch(train, run), dictionary)
+        first = CropDataset(source, seed=run.training.seed, first=0, steps=1)[0]
+        warm_start(student, first, dictionary)
     else:
         _go_on_from(start, student, dictionary)
-    losses = StudentLosses(student, run.loss, teacher.network if teacher else None)
+    losses = StudentLosses(
+        student, run.loss, teacher.network if teacher else None, listener=listener, taught=taught
+    )
     needed = {"teacher": teacher, "start": start}
-    given = {name: model_digest(model) for name, model in needed.items() if model is not None}
-    return fit(
-        student,
-        losses,
-        train,
-        valid,
+    recipe = Recipe(
+        corpora,
         run.training,
-        run.model_dump(mode="json"),
+        run_settings(run, network),
         folder,
-        inputs={"dictionary": dictionary_digest(dictionary), **given},
-        features=teacher is not None and listens_to_features(teacher.config.network),
-        constrain=_project if run.network.trainable_dictionary else None,
+        listener,
+        decided,
+        inputs={"dictionary": dictionary_digest(dictionary)}
+        | {name: model_digest(model) for name, model in needed.items() if model is not None},
         device=device,
         num_workers=num_workers,
     )
+    return fit(student, losses, source, recipe, functools.partial(_project, bound=run.loss.bound))
 
 
 class StudentLosses:
-    """L = alpha L_KD + beta L_NMF + gamma ||H||_1 + delta L_label, and its terms.
+    """L = alpha L_KD + beta L_NMF + gamma ||H||_1 + delta L_label + epsilon L_mask, and its terms.
 
     The first three are Mariotte et al., ICASSP 2024; the labels are the by-design training of its
-    follow-up, Interspeech 2024. What is reconstructed is the normalised spectrogram.
+    follow-up, Interspeech 2024; the last is that of `masking`. What is reconstructed is the
+    normalised spectrogram.
 
     Parameters
     ----------
@@ -116,37 +142,72 @@ class StudentLosses:
         The weights.
     teacher : nn.Module, optional
         Gives the posteriors to imitate.
+    listener : Listener, optional
+        Gives networks what they listen to.
+    taught : tuple of str, optional
+        The classes that the teacher decides, all by default: of the others it knows nothing that
+        could be imitated.
     """
 
     def __init__(
-        self, student: Student, config: LossConfig, teacher: Teacher | Student | None
+        self,
+        student: Student,
+        config: LossConfig,
+        teacher: Teacher | Student | None,
+        *,
+        listener: Listener | None = None,
+        taught: tuple[str, ...] | None = None,
     ) -> None:
         self.student, self.config = student, config
         self.teacher = teacher.eval().requires_grad_(False) if teacher is not None else None
+        self.listener = listener or Listener("cpu")
+        classes = student.config.classes
+        self.taught = [classes.index(name) for name in (classes if taught is None else taught)]
+        self.masker = Masker(student, config.masked) if config.epsilon else None
+        wanted = [config.class_weights.get(name, 1.0) for name in classes]
+        self.class_weights = torch.tensor(wanted) if config.class_weights else None
 
     def __call__(self, forward: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
         """Return the total and the terms for a batch; `forward` is the student to call."""
         target = self.student.level_norm(batch.spectrogram)
-        output = forward(batch.features if listens_to_features(self.student.config) else target)
+        listens = listens_to_features(self.student.config)
+        output = forward(self.listener.inputs(self.student, batch) if listens else target)
         terms = {
             "reconstruction": reconstruction_loss(
                 target, self.student.reconstruct(output.activations)
             ),
             "sparsity": sparsity_loss(output.activations),
-            "label": label_loss(output.logits, batch.labels),
+            "label": label_loss(output.logits, batch.labels, self._weights(batch)),
         }
         if self.config.alpha:
-            taught = self._taught(batch, target)
-            temperature = self.config.temperature
-            terms["distillation"] = distillation_loss(output.logits, taught, temperature)
+            logits, taught = output.logits[..., self.taught], self._taught(batch, target)
+            terms["distillation"] = distillation_loss(logits, taught, self.config.temperature)
+        if self.masker is not None:
+            terms["masking"] = self._masking(forward, batch, output.activations)
         weights = {
             "distillation": self.config.alpha,
             "reconstruction": self.config.beta,
             "sparsity": self.config.gamma,
             "label": self.config.delta,
+            "masking": self.config.epsilon,
         }
         total = torch.stack([weights[name] * value for name, value in terms.items()]).sum()
         return {"total": total, **terms}
+
+    def _masking(
+        self, forward: nn.Module, batch: Batch, activations: torch.Tensor
+    ) -> torch.Tensor:
+        assert self.masker is not None
+        generator = torch.Generator().manual_seed(int(batch.seed))
+        masked = self.masker(batch.spectrogram, batch.labels, activations, generator)
+        if masked is None:
+            return activations.new_zeros(())
+        output = forward(self.student.level_norm(masked.spectrogram))
+        return masking_loss(output.logits, masked, self._weights(batch))
+
+    def _weights(self, batch: Batch) -> torch.Tensor | None:
+        weights = self.class_weights
+        return None if weights is None else weights.to(batch.labels.device)
 
     @torch.no_grad()
     def _taught(self, batch: Batch, normalised: torch.Tensor) -> torch.Tensor:
@@ -154,8 +215,9 @@ class StudentLosses:
         self.teacher.to(normalised.device)
         config = self.teacher.config
         same = config.level == self.student.config.level and not listens_to_features(config)
-        output = self.teacher(normalised if same else network_inputs(self.teacher, batch))
-        return output.logits if isinstance(output, StudentOutput) else output
+        output = self.teacher(normalised if same else self.listener.inputs(self.teacher, batch))
+        logits = output.logits if isinstance(output, StudentOutput) else output
+        return logits[..., self.taught]
 
 
 @torch.no_grad()
@@ -191,13 +253,16 @@ def warm_start(student: Student, batch: Batch, dictionary: Dictionary) -> None:
     student.to_activations.bias.copy_(mean_h - mean_x @ solution)
 
 
-def _project(network: nn.Module) -> None:
+def _project(network: nn.Module, bound: float | None) -> None:
     assert isinstance(network, Student)
-    network.constrain_dictionary()
+    if network.config.trainable_dictionary:
+        network.constrain_dictionary()
+    if bound is not None:
+        network.bound_weights(bound)
 
 
 def _go_on_from(start: Model, student: Student, dictionary: Dictionary) -> None:
-    if start.config.network != student.config:
+    if _architecture(start.config.network) != _architecture(student.config):
         raise ModelError(
             f"{start.folder}: is of another network than the one configured: start from a student "
             "with the same 'network' settings"
@@ -212,16 +277,27 @@ def _go_on_from(start: Model, student: Student, dictionary: Dictionary) -> None:
     student.load_state_dict(weights)
 
 
-def _first_batch(train: Archive, run: StudentRun) -> Batch:
-    dataset = CropDataset(
-        train,
-        run.training.data,
-        run.network.classes,
-        seed=run.training.seed,
-        first=0,
-        steps=1,
-    )
-    return dataset[0]
+def _architecture(config: NetworkConfig) -> dict[str, Any]:
+    # Where the weights of the upstream lie is no part of it.
+    return config.model_dump(exclude={"front_end": {"upstream": {"checkpoint"}}})
+
+
+def _taught_classes(run: StudentRun, teacher: Model | None) -> tuple[str, ...]:
+    if teacher is None or not run.loss.alpha:
+        return ()
+    return tuple(name for name in run.network.classes if name in teacher.config.decoding)
+
+
+def _decided_classes(corpora: Corpora, run: StudentRun, taught: tuple[str, ...]) -> tuple[str, ...]:
+    classes = run.network.classes
+    labelled = known_classes(corpora.train, classes) if run.loss.delta else ()
+    decided = tuple(name for name in classes if name in taught or name in labelled)
+    if not decided:
+        raise TrainingError(
+            "nothing teaches the classes: set loss.alpha and give a teacher, or set loss.delta "
+            "and train on labelled recordings"
+        )
+    return decided
 
 
 def _check(run: StudentRun, dictionary: Dictionary, teacher: Model | None) -> None:
@@ -240,6 +316,11 @@ def _check(run: StudentRun, dictionary: Dictionary, teacher: Model | None) -> No
             f"the student {', '.join(run.network.classes)}: they must be the same"
         )
     _check_spectrogram(run, teacher)
+    if run.loss.epsilon and listens_to_features(run.network):
+        raise ModelError(
+            "loss.epsilon masks the spectrogram that the student listens to, and this one listens "
+            "to upstream features: set it to 0, or use the spectrogram front end"
+        )
 
 
 def _check_spectrogram(run: StudentRun, teacher: Model | None) -> None:

@@ -15,12 +15,11 @@ from pydantic import Field
 from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
-from audioseg_xai.archive import Archive
 from audioseg_xai.config import Config
 from audioseg_xai.devices import fabric_device
 from audioseg_xai.errors import TrainingError
 from audioseg_xai.files import atomic_path
-from audioseg_xai.training.data import Batch, CropDataset, DataConfig, loader
+from audioseg_xai.training.data import Batch, CropDataset, CropSource, DataConfig, loader
 from audioseg_xai.training.identity import differences
 
 log = logging.getLogger(__name__)
@@ -50,7 +49,7 @@ class TrainingConfig(Config):
     precision : str
         As lightning-fabric names it.
     data : DataConfig
-        Crops and augmentation.
+        Crops, balance and augmentation.
     """
 
     steps: int = Field(default=10_000, ge=1)
@@ -68,7 +67,7 @@ class TrainingConfig(Config):
 Losses = Callable[[nn.Module, Batch], Mapping[str, torch.Tensor]]
 """Computes the loss terms of a batch; ``total`` is what is minimised."""
 
-Validation = Callable[[nn.Module], Mapping[str, float]]
+Validation = Callable[[Any], Mapping[str, float]]
 """Returns figures of merit; ``score`` is what early stopping raises."""
 
 
@@ -132,10 +131,8 @@ class Trainer:
         """The file that a stopped run goes on from."""
         return self.folder / "checkpoint.ckpt"
 
-    def fit(
-        self, archive: Archive, classes: tuple[str, ...], *, features: bool, num_workers: int = 1
-    ) -> nn.Module:
-        """Train until the last step or until validation stops improving.
+    def fit(self, source: CropSource, *, num_workers: int = 1) -> nn.Module:
+        """Train on crops of `source` until the last step or until validation stops improving.
 
         Returns
         -------
@@ -144,15 +141,7 @@ class Trainer:
         """
         if self.checkpoint.exists():
             self._resume()
-        data = CropDataset(
-            archive,
-            self.config.data,
-            classes,
-            seed=self.config.seed,
-            first=self.step,
-            steps=self.config.steps,
-            features=features,
-        )
+        data = CropDataset(source, seed=self.config.seed, first=self.step, steps=self.config.steps)
         with SummaryWriter(str(self.folder / "tensorboard")) as board:
             for batch in loader(data, num_workers):
                 if self.bad_rounds >= self.config.patience:

@@ -1,70 +1,111 @@
-"""Figures of merit of a network on an archive of labelled recordings."""
+"""Figures of merit of a network on archives of labelled recordings."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
-from audioseg_xai.archive import Archive, full_labels
+from audioseg_xai.archive import Archive, ArchiveEntry, full_labels
 from audioseg_xai.errors import TrainingError
-from audioseg_xai.models.networks import StudentOutput
+from audioseg_xai.inference import ContextStream
+from audioseg_xai.models.networks import Student, StudentOutput, Teacher
+from audioseg_xai.models.windows import WindowStream
+from audioseg_xai.training.corpora import listens_to_features
 from audioseg_xai.training.evaluation import FrameCounts
+from audioseg_xai.training.listening import Listener
+
+_CHUNK = 1000
+"""Frames of features that go through a network at once."""
 
 
 class ArchiveValidation:
-    """Callable for `Trainer`: best F1 and average precision a class.
+    """Callable for `Trainer`: best F1 and average precision a class, pooled over all archives.
 
     ``score`` is the mean over classes of the mean of best F1 and average precision: F1 alone jumps
-    with the threshold, average precision alone ignores where it would be put.
+    with the threshold, average precision alone ignores where it would be put. The classes are those
+    that are decided and active in any archive; labels that an archive lacks take no part.
 
     Parameters
     ----------
-    archive : Archive
+    archives : sequence of Archive
         Labelled recordings.
     classes : tuple of str
         Axis C.
-    features : bool
-        Whether the network listens to upstream features.
+    listener : Listener
+        Gives the network what it listens to.
+    decided : tuple of str, optional
+        Classes that take part in the score; all by default.
     """
 
-    def __init__(self, archive: Archive, classes: tuple[str, ...], *, features: bool) -> None:
-        self.archive, self.classes, self.features = archive, classes, features
+    def __init__(
+        self,
+        archives: Sequence[Archive],
+        classes: tuple[str, ...],
+        listener: Listener,
+        decided: tuple[str, ...] | None = None,
+    ) -> None:
+        self.archives, self.classes, self.listener = archives, classes, listener
+        self.decided = classes if decided is None else decided
 
-    def __call__(self, network: nn.Module) -> dict[str, float]:
+    def __call__(self, network: Teacher | Student) -> dict[str, float]:
         """Return ``score``, and ``f1/<class>`` and ``ap/<class>`` of each class with labels.
 
         Raises
         ------
         TrainingError
-            If no class has an active frame.
+            If no class that is decided has an active frame.
         """
         counts = FrameCounts(self.classes)
         for _, probabilities, labels in self.predict(network):
             counts.add(probabilities, labels)
-        best, precision = counts.best(), counts.average_precision()
+        best = {name: f1 for name, (f1, _) in counts.best().items() if name in self.decided}
+        precision = counts.average_precision()
         if not best:
-            raise TrainingError(f"{self.archive.folder}: no class is active in any recording")
-        score = sum(best[name][0] + precision[name] for name in best) / (2 * len(best))
+            folders = ", ".join(str(archive.folder) for archive in self.archives)
+            raise TrainingError(
+                f"{folders}: no class is active in any recording that the network is taught "
+                f"({', '.join(self.decided)}): validate on labels of these"
+            )
+        score = sum(best[name] + precision[name] for name in best) / (2 * len(best))
         figures = {"score": score}
-        figures |= {f"f1/{name}": f1 for name, (f1, _) in best.items()}
-        return figures | {f"ap/{name}": value for name, value in precision.items()}
+        figures |= {f"f1/{name}": f1 for name, f1 in best.items()}
+        return figures | {f"ap/{name}": precision[name] for name in best}
 
-    @torch.inference_mode()
     def predict(
-        self, network: nn.Module
+        self, network: Teacher | Student
     ) -> Iterator[tuple[str, NDArray[np.float32], NDArray[np.int8]]]:
         """Yield uri, probabilities (T, C) and labels (T, C) of each recording."""
-        device = next(network.parameters()).device
-        for entry in self.archive.entries:
-            spectrogram, labels, features = self.archive.read(entry, features=self.features)
-            heard = spectrogram if features is None else features
-            inputs = torch.from_numpy(heard).float().unsqueeze(0).to(device)
-            if features is None:
-                inputs = network.get_submodule("level_norm")(inputs)
-            output = network(inputs)
-            logits = output.logits if isinstance(output, StudentOutput) else output
-            yield entry.uri, logits[0].sigmoid().cpu().numpy(), full_labels(labels, self.classes)
+        for archive in self.archives:
+            for entry in archive.entries:
+                logits = recording_logits(network, self.listener, archive, entry)
+                labels = full_labels(archive.read(entry)[1], self.classes)
+                yield entry.uri, logits.sigmoid().cpu().numpy(), labels
+
+
+@torch.inference_mode()
+def recording_logits(
+    network: Teacher | Student, listener: Listener, archive: Archive, entry: ArchiveEntry
+) -> torch.Tensor:
+    """Return the logits (T, C) of a recording; of windows, where a network has any, the mean."""
+    stream = _stream(network, entry)
+    parts: list[torch.Tensor] = []
+    for block in listener.recording(network, archive, entry):
+        parts += (logits for (logits,) in stream.push(block))
+    parts += (logits for (logits,) in stream.finish())
+    return torch.cat(parts)
+
+
+def _stream(network: Teacher | Student, entry: ArchiveEntry) -> ContextStream | WindowStream:
+    def infer(frames: torch.Tensor) -> tuple[torch.Tensor]:
+        output = network(frames.unsqueeze(0))
+        return ((output.logits if isinstance(output, StudentOutput) else output)[0],)
+
+    config = network.config
+    if config.window is not None:
+        return WindowStream(infer, config.window, config.window_step)
+    chunk = _CHUNK if listens_to_features(config) else entry.num_frames
+    context = config.front_end.receptive_field + config.tcn.receptive_field
+    return ContextStream(infer, context, chunk)
