@@ -76,9 +76,11 @@ COMMANDS: dict[str, Entry] = {
     "segment": Entry("Commands", "Say when there is speech, music, noise and overlap: RTTM."),
     "explain": Entry("Commands", "Segment, and show which frequencies each decision rests on."),
     "score": Entry("Commands", "Compare a hypothesis with a reference: precision, recall, F1."),
+    "compare": Entry("Commands", "Compare systems: F1 with intervals, and which differences hold."),
     "models": Entry("Commands", "List, describe and check models."),
     "doctor": Entry("Commands", "Say what is installed, what works and what is missing for what."),
     "prepare": Entry("Recipe steps", "Turn a corpus on disk into a data directory."),
+    "datadir": Entry("Recipe steps", "Validate and fix data directories."),
     "simulate": Entry("Recipe steps", "Mix broadcast-like recordings with exact labels."),
     "cache-features": Entry("Recipe steps", "Compute spectrograms and features into HDF5."),
     "learn-dictionary": Entry("Recipe steps", "Learn the dictionary of spectra (sparse NMF)."),
@@ -86,6 +88,8 @@ COMMANDS: dict[str, Entry] = {
     "distill": Entry("Recipe steps", "Train the explainable student from the teacher."),
     "tune": Entry("Recipe steps", "Choose the thresholds of a model on validation data."),
     "prototypes": Entry("Recipe steps", "Average the explanations of a set into prototypes."),
+    "probe": Entry("Recipe steps", "Say what else the activations know: linear probes."),
+    "faithfulness": Entry("Recipe steps", "Measure how faithful the explanations are."),
 }
 
 
@@ -281,17 +285,33 @@ def seed_option(function: FunctionT) -> FunctionT:
     )(function)
 
 
+def upstream_checkpoint_option(function: FunctionT) -> FunctionT:
+    """Add `--upstream-checkpoint`, passed as `upstream_checkpoint`: a string or None."""
+    return click.option(
+        "--upstream-checkpoint",
+        metavar="FILE",
+        help="Weights of the upstream model; else where they lay before.",
+    )(function)
+
+
 def training_options(function: FunctionT) -> FunctionT:
     """Add what every training takes: archives, configuration, output, device, workers."""
     folder: dict[str, Any] = {"type": Path, "metavar": "DIR"}
+    several: dict[str, Any] = folder | {"multiple": True}
     for option in (
         num_workers_option,
         device_option,
         click.option("--work", **folder, help="Checkpoints; OUTPUT/train by default."),
         click.option("--output", required=True, **folder, help="Model directory."),
         click.option("--config", type=Path, metavar="YAML", help="Network, schedule and loss."),
-        click.option("--valid", required=True, **folder, help="Archive that stops it."),
-        click.option("--train", required=True, **folder, help="Archive to learn from."),
+        upstream_checkpoint_option,
+        click.option("--augment-with", **several, help="Archive to add sounds of (repeatable)."),
+        click.option(
+            "--valid", required=True, **several, help="Archive that stops it (repeatable)."
+        ),
+        click.option(
+            "--train", required=True, **several, help="Archive to learn from (repeatable)."
+        ),
     ):
         function = option(function)
     return function
