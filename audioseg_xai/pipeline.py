@@ -230,11 +230,17 @@ class Pipeline:
             return Pass(decoder.num_frames, reader.num_samples / SAMPLE_RATE, tuple(segments))
 
 
+def _cores() -> int:
+    """Return the cores that are ours: those of the process, or what OMP_NUM_THREADS grants."""
+    granted = os.environ.get("OMP_NUM_THREADS", "")
+    cores = len(os.sched_getaffinity(0))
+    return min(cores, int(granted)) if granted.isdecimal() and int(granted) else cores
+
+
 @functools.lru_cache(maxsize=1)
 def load_pipeline(settings: Settings) -> Pipeline:
     """Load the model that `settings` name, once a process, and set the number of threads."""
-    cores = len(os.sched_getaffinity(0))
-    torch.set_num_threads(settings.threads or max(1, cores // max(1, settings.num_workers)))
+    torch.set_num_threads(settings.threads or max(1, _cores() // max(1, settings.num_workers)))
     return Pipeline(load_model(settings.model), settings)
 
 

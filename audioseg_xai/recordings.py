@@ -69,7 +69,12 @@ def processing_options(function: Callable[..., Any]) -> Callable[..., Any]:
             metavar="FILE",
             help="Weights of the upstream that the model listens to; else where they lay.",
         ),
-        click.option("--threads", type=click.IntRange(min=0), default=0, help="0: all cores."),
+        click.option(
+            "--threads",
+            type=click.IntRange(min=0),
+            default=0,
+            help="0: all cores, or OMP_NUM_THREADS.",
+        ),
         click.option("--classes", help="Decide only these, such as speech,music."),
         click.option("--model", metavar="DIR", help="Model directory; else the one that ships."),
     ):
