@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from operator import add
 from typing import Any
@@ -93,9 +93,12 @@ class Scores:
     ----------
     files : dict of str to dict of str to Counts
         By uri, then by class.
+    groups : dict of str to tuple of str, optional
+        Uris of each group of recordings; a recording may be in several, or in none.
     """
 
     files: dict[str, dict[str, Counts]]
+    groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -110,15 +113,26 @@ class Scores:
             for name in self.classes
         }
 
+    @property
+    def pooled_groups(self) -> dict[str, dict[str, Counts]]:
+        """Counts by group, then by class, summed over the recordings of the group."""
+        return {group: self.only(uris).pooled for group, uris in self.groups.items()}
+
+    def only(self, uris: Iterable[str]) -> Scores:
+        """Return the scores of some of the recordings, without groups."""
+        return Scores({uri: self.files[uri] for uri in uris})
+
     def to_dict(self) -> dict[str, Any]:
-        """Return ``pooled`` and ``files``, for a JSON file."""
+        """Return ``pooled``, ``groups`` and ``files``, for a JSON file."""
         return {
-            "pooled": {name: counts.to_dict() for name, counts in self.pooled.items()},
-            "files": {
-                uri: {name: counts.to_dict() for name, counts in by_class.items()}
-                for uri, by_class in self.files.items()
-            },
+            "pooled": _to_dict(self.pooled),
+            "groups": {group: _to_dict(pooled) for group, pooled in self.pooled_groups.items()},
+            "files": {uri: _to_dict(by_class) for uri, by_class in self.files.items()},
         }
+
+
+def _to_dict(by_class: dict[str, Counts]) -> dict[str, Any]:
+    return {name: counts.to_dict() for name, counts in by_class.items()}
 
 
 def score(
@@ -163,14 +177,68 @@ def score(
     LabelError
         If a class is unknown.
     """
+    hypotheses = {"the hypothesis": hypothesis}
+    uem = whole_recordings(reference, [hypothesis]) if uem is None else uem
+    (scores,) = score_systems(
+        reference, hypotheses, uem, classes, collar, allow_missing=allow_missing
+    ).values()
+    return scores
+
+
+def score_systems(
+    reference: Annotations,
+    hypotheses: Mapping[str, Annotations],
+    uem: Regions,
+    classes: str | Iterable[str] = CLASSES,
+    collar: float = 0.0,
+    *,
+    allow_missing: bool = False,
+) -> dict[str, Scores]:
+    """Score the hypotheses of several systems on one reference, each as `score` does.
+
+    Parameters
+    ----------
+    hypotheses : mapping of str to mapping of str to sequence of Segment
+        By the name of the system, which messages name it by, then by uri.
+
+    Returns
+    -------
+    dict of str to Scores
+        Of each system, over the same recordings in the same order.
+
+    Raises
+    ------
+    ScoringError
+        As `score`.
+    """
     if not (math.isfinite(collar) and collar >= 0):
         raise ScoringError(f"collar {collar} is not a duration; give seconds, 0 or more")
     names = parse_classes(classes)
-    uem = _whole_recordings(reference, hypothesis) if uem is None else uem
-    _check_uris(reference, hypothesis, uem, allow_missing)
-    scores = _score(reference, hypothesis, uem, names, _pyannote_counter(collar))
-    _warn_unannotated(scores)
+    _check_uris(reference, hypotheses, uem, allow_missing)
+    count = _pyannote_counter(collar)
+    scores = {name: _score(reference, h, uem, names, count) for name, h in hypotheses.items()}
+    _warn_unannotated(next(iter(scores.values())))
     return scores
+
+
+def whole_recordings(reference: Annotations, hypotheses: Iterable[Annotations]) -> Regions:
+    """Return what is scored without a UEM, and warn of it.
+
+    That is each recording of the reference, from 0 to its last offset in the reference or in
+    any of `hypotheses`.
+    """
+    log.warning(
+        "no UEM given: scoring each recording of the reference from 0 to the last offset in "
+        "reference or hypothesis; false alarms after the true end of a recording count as well"
+    )
+    listed = list(hypotheses)
+    ends = {
+        uri: max(
+            (s.offset for part in (reference, *listed) for s in part.get(uri, ())), default=0.0
+        )
+        for uri in reference
+    }
+    return {uri: [(0.0, end)] for uri, end in ends.items() if end}
 
 
 def fast_score(
@@ -281,20 +349,11 @@ def _pyannote_counter(collar: float) -> _Counter:
     return count
 
 
-def _whole_recordings(reference: Annotations, hypothesis: Annotations) -> Regions:
-    log.warning(
-        "no UEM given: scoring each recording of the reference from 0 to the last offset in "
-        "reference or hypothesis; false alarms after the true end of a recording count as well"
-    )
-    return {
-        uri: [(0.0, end)]
-        for uri, segments in reference.items()
-        if (end := max((s.offset for s in (*segments, *hypothesis.get(uri, ()))), default=0.0))
-    }
-
-
 def _check_uris(
-    reference: Annotations, hypothesis: Annotations, uem: Regions, allow_missing: bool
+    reference: Annotations,
+    hypotheses: Mapping[str, Annotations],
+    uem: Regions,
+    allow_missing: bool,
 ) -> None:
     if not uem:
         raise ScoringError("nothing to score: reference or UEM lists no recording")
@@ -303,20 +362,21 @@ def _check_uris(
             f"the reference has none of the recordings of the UEM (it lacks {_some(uem)}); "
             "check that both name them alike"
         )
-    _check_missing([uri for uri in uem if uri not in hypothesis], allow_missing)
+    for name, hypothesis in hypotheses.items():
+        _check_missing(name, [uri for uri in uem if uri not in hypothesis], allow_missing)
     _warn("the reference has nothing, so nothing may be found, in", set(uem) - set(reference))
     _warn("not scored, because the UEM lacks", set(reference) - set(uem))
-    strangers = set(hypothesis) - set(reference) - set(uem)
-    _warn("not scored, because neither reference nor UEM has", strangers)
+    found = {uri for hypothesis in hypotheses.values() for uri in hypothesis}
+    _warn("not scored, because neither reference nor UEM has", found - set(reference) - set(uem))
 
 
-def _check_missing(missing: list[str], allow_missing: bool) -> None:
+def _check_missing(name: str, missing: list[str], allow_missing: bool) -> None:
     if missing and not allow_missing:
         raise ScoringError(
-            f"the hypothesis lacks {_some(missing)}; if nothing was found there, score with "
+            f"{name} lacks {_some(missing)}; if nothing was found there, score with "
             "--allow-missing, which counts it as empty"
         )
-    _warn("counted as empty, because the hypothesis lacks", missing)
+    _warn(f"counted as empty, because {name} lacks", missing)
 
 
 def _warn_unannotated(scores: Scores) -> None:

@@ -88,6 +88,25 @@ def test_per_file_json_and_stdin(run, tmp_path):
     assert sorted(content["provenance"]["inputs"]) == ["all.uem", "ref.rttm"]
 
 
+def test_groups_are_scored_as_well(run, tmp_path):
+    (tmp_path / "groups").write_text("b[x] news\na talk\na core\nb[x] core\nz talk\n")
+    done = run(
+        *("--hypothesis", "hyp.rttm", "--uem", "all.uem", "--classes", "speech,music"),
+        *("--groups", "groups", "--json", "scores.json"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "recordings that have a group, but are not scored: 1" in done.stderr
+    assert [row[:2] for row in rows(done.stdout)[1:]] == [
+        [name, label] for name in ("news", "talk", "core", "all") for label in ("speech", "music")
+    ]
+    content = json.loads((tmp_path / "scores.json").read_text())
+    groups = content["groups"]
+    assert groups["core"] == content["pooled"]
+    assert groups["talk"] == content["files"]["a"]
+    assert groups["news"]["music"]["correct_seconds"] == pytest.approx(6)
+    assert "groups" in content["provenance"]["inputs"]
+
+
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
@@ -97,11 +116,14 @@ def test_per_file_json_and_stdin(run, tmp_path):
         (["--hypothesis", "hyp.rttm", "--collar", "-1"], 1, "collar -1.0 is not a duration"),
         (["--hypothesis", "hyp.rttm", "--classes", "voice"], 1, "unknown class 'voice'"),
         (["--hypothesis", "hyp.rttm", "--uem", "hyp.rttm"], 1, "hyp.rttm:1: expected 4 fields"),
+        (["--hypothesis", "hyp.rttm", "--groups", "odd"], 1, "odd:2: group 'q' has none of the sc"),
+        (["--hypothesis", "hyp.rttm", "--json", "hyp.rttm"], 2, "hyp.rttm: would be overwritten"),
         (["--hypothesis", "-", "--reference", "-"], 2, "only one of --reference and --hypothesis"),
     ],
 )
 def test_errors_are_one_line_and_a_code(run, tmp_path, options, code, message):
     (tmp_path / "part.rttm").write_text(HYPOTHESIS.splitlines()[0])
+    (tmp_path / "odd").write_text("a talk\nA q\n")
     done = run(*options)
     assert done.returncode == code
     assert done.stdout == ""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -155,20 +153,3 @@ def test_expected_files_are_distinct_and_inside_the_recipe() -> None:
     paths = [line for line in lines if line and not line.startswith("#")]
     assert len(paths) == len(set(paths)) > 10
     assert all(path.split("/")[0] in ("data", "exp") and ".." not in path for path in paths)
-
-
-def test_the_f1_table_has_a_row_a_system_and_a_column_a_class(tmp_path: Path) -> None:
-    for name, values in (("one", {"speech": 0.9, "music": 0.5}), ("two", {"speech": 0.805})):
-        pooled = {label: {"f1": f1} for label, f1 in values.items()}
-        (tmp_path / f"{name}.json").write_text(json.dumps({"pooled": pooled}))
-    arguments = [f"{name}={tmp_path / name}.json" for name in ("one", "two")]
-    table = subprocess.run(
-        [sys.executable, RECIPES / "common" / "f1_table.py", *arguments],
-        capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
-    assert table.splitlines() == [
-        "| F1 % | speech | music |",
-        "| --- | ---: | ---: |",
-        "| one | 90.0 | 50.0 |",
-        "| two | 80.5 |  |",
-    ]

@@ -141,7 +141,8 @@ stage_5() { # segmentation and F1 on each test set
     done
     [[ ! -e data/$set/groups ]] || systems+=(--groups "data/$set/groups")
     "$python" "$bin/compare.py" --reference "data/$set/ref.rttm" --uem "data/$set/all.uem" \
-      --classes "$(decided "$classes")" "${systems[@]}" --json "exp/test/$set/f1.json" \
+      --classes "$(decided "$classes")" --allow-missing --fidelity-to teacher "${systems[@]}" \
+      --json "exp/test/$set/f1.json" \
       --markdown "exp/test/$set/f1.md"
   done < <(table test)
 }

@@ -59,13 +59,12 @@ stage_5() { # segmentation of the test recordings, and its F1
   for model in teacher student; do
     "$python" "$bin/segment.py" --datadir data/test --model "exp/${model}_tuned" \
       --rttm "exp/$model.rttm" --num-workers "$nj"
-    echo "$model:"
-    "$python" "$bin/score.py" --reference data/test/ref.rttm --hypothesis "exp/$model.rttm" \
-      --uem data/test/all.uem --json "exp/scores_$model.json"
   done
-  cp exp/scores_student.json exp/scores.json
-  "$python" ../common/f1_table.py teacher=exp/scores_teacher.json \
-    student=exp/scores_student.json >exp/f1.md
+  "$python" "$bin/score.py" --reference data/test/ref.rttm --uem data/test/all.uem \
+    --hypothesis exp/student.rttm --json exp/scores.json
+  "$python" "$bin/compare.py" --reference data/test/ref.rttm --uem data/test/all.uem \
+    --system teacher=exp/teacher.rttm --system student=exp/student.rttm \
+    --fidelity-to teacher --json exp/f1.json --markdown exp/f1.md
 }
 
 stage_6() { # explanations of the test recordings, a figure of the first, and prototypes
@@ -77,6 +76,8 @@ stage_6() { # explanations of the test recordings, a figure of the first, and pr
     --rttm exp/first.rttm --figure exp/first.png
   "$python" "$bin/prototypes.py" exp/explanations.h5 --output exp/prototypes.h5 \
     --figure exp/prototypes.png
+  "$python" "$bin/prototypes.py" exp/explanations.h5 --agree-with exp/teacher.rttm \
+    --output exp/shared_prototypes.h5
 }
 
 run_recipe "$@"

@@ -92,12 +92,11 @@ stage_5() { # segmentation of the test recordings, and its F1
     for model in teacher student; do
       "$python" "$bin/segment.py" --datadir "$set" --model "exp/${model}_tuned" \
         --rttm "exp/$name/$model.rttm" --num-workers "$nj"
-      "$python" "$bin/score.py" --reference "$set/ref.rttm" --uem "$set/all.uem" \
-        --hypothesis "exp/$name/$model.rttm" --classes "$(paste -sd, "$set/classes")" \
-        --json "exp/$name/$model.json"
     done
-    "$python" ../common/f1_table.py "teacher=exp/$name/teacher.json" \
-      "student=exp/$name/student.json" >"exp/$name/f1.md"
+    "$python" "$bin/compare.py" --reference "$set/ref.rttm" --uem "$set/all.uem" \
+      --classes "$(paste -sd, "$set/classes")" --system "teacher=exp/$name/teacher.rttm" \
+      --system "student=exp/$name/student.rttm" --fidelity-to teacher \
+      --json "exp/$name/f1.json" --markdown "exp/$name/f1.md"
   done < <(test_sets)
 }
 
