@@ -16,6 +16,7 @@ from audioseg_xai.cli import log, run_items
 from audioseg_xai.explain import Explanation
 from audioseg_xai.explanation_archive import ExplanationWriter, RecordingWriter, write_explanations
 from audioseg_xai.inference import Chunk
+from audioseg_xai.listening_files import Listener, check_listening, listening
 from audioseg_xai.pipeline import Pipeline, Settings, Sink, load_pipeline
 from audioseg_xai.provenance import provenance
 from audioseg_xai.recordings import Recording
@@ -37,12 +38,15 @@ class Outputs:
         Figure of each recording, by uri; empty for none.
     compress : bool
         Whether the archive is compressed.
+    listen : Path or None
+        Folder for the sounds that decisions rest on, see `listening_files`; None is none.
     """
 
     rttm: Path | None = None
     hdf5: Path | None = None
     figures: dict[str, Path] = field(default_factory=dict)
     compress: bool = False
+    listen: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,8 @@ def explain_recordings(
     threshold : float, optional
         tau; by default that of the model.
     """
+    if outputs.listen is not None:
+        check_listening(outputs.listen, recordings)
     pipeline = load_pipeline(settings)
     tau = pipeline.model.config.relevance_threshold if threshold is None else threshold
     work = _Work(pipeline, outputs, tau)
@@ -104,10 +110,15 @@ class _Work:
             writer = self._writer(recording, stack)
             if writer is not None:
                 sinks.append(_archive_sink(writer))
+            listener = self._listener(recording, stack)
+            if listener is not None:
+                sinks.append(lambda chunk: listener.push(chunk.activations))
             finish = self._figure(recording, sinks)
             explanation = self.pipeline.explain(recording, sinks, self.threshold)
             if writer is not None:
                 writer.finish(explanation)
+            if listener is not None:
+                listener.finish(explanation)
             finish(explanation)
         rows = summarise(explanation, self.pipeline.readout, list(self.pipeline.decoding))
         return _Explained(recording.uri, explanation.segments, rows)
@@ -116,6 +127,14 @@ class _Work:
         if self.archive is None:
             return None
         return stack.enter_context(self.archive.recording(recording.uri))
+
+    def _listener(self, recording: Recording, stack: ExitStack) -> Listener | None:
+        if self.outputs.listen is None:
+            return None
+        settings = {"model_digest": self.pipeline.model.digest}
+        return stack.enter_context(
+            listening(self.outputs.listen, recording, self.pipeline.readout, settings)
+        )
 
     def _figure(self, recording: Recording, sinks: list[Sink]) -> Any:
         if not self.outputs.figures:
@@ -159,12 +178,14 @@ def _archive(
         pipeline.readout,
         provenance(config),
         compression="gzip" if outputs.compress else None,
+        thresholds={name: rule.offset for name, rule in pipeline.decoding.items()},
     ) as writer:
         yield writer
 
 
 def _say_where(uris: list[str], outputs: Outputs) -> None:
-    for what, path in (("segments", outputs.rttm), ("explanation", outputs.hdf5)):
+    written = (outputs.rttm, outputs.hdf5, outputs.listen)
+    for what, path in zip(("segments", "explanation", "sounds"), written, strict=True):
         if path is not None:
             log.info(f"{what}: {path}")
     for uri in uris if outputs.figures else []:

@@ -3,48 +3,71 @@
 Root: ``dictionary (F, K)``, ``weights (C, K)``, ``bias (C,)``, ``frequencies (F,)`` in Hz, and
 the attributes ``classes``, ``frame_shift`` (seconds) and ``provenance`` (JSON). A group:
 ``probabilities (T, C)``, ``activations (T, K)``, ``segments`` (table: class, onset, offset,
-confidence), ``relevance (S, K)``, ``spectra (S, F)``, ``mean_logit (S,)``, and the attributes
-``uri``, ``duration`` (seconds), ``num_frames`` and ``relevance_threshold``. A prototype file has
-``prototypes (C, K)``, ``prototype_spectra (C, F)`` and ``prototype_counts (C,)`` at the root
-instead of groups.
+confidence), ``relevance (S, K)``, ``spectra (S, F)``, ``mean_logit (S,)``, ``flip (S,)`` (how many
+components the class hangs on, -1 if it stays without any), and the attributes ``uri``, ``duration``
+(seconds), ``num_frames`` and ``relevance_threshold``. A prototype file has ``prototypes (C, K)``,
+``prototype_spectra (C, F)``, ``prototype_counts (C,)``, ``prototype_quartiles (3, C, K)`` and what
+`characteristics` says of them (``component_centre (K,)``, ``component_bandwidth (K,)``,
+``component_distinctness (C, K)``, ``component_serves (C, K)``, ``prototype_similarity (C, C)``) at
+the root instead of groups and, when it holds only decisions that another system shares,
+``prototype_dropped (C,)``: how many others were left out.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from audioseg_xai.annotation import Segment
-from audioseg_xai.errors import ArchiveError
+from audioseg_xai.annotation import Segment, read_rttm
+from audioseg_xai.characteristics import describe
+from audioseg_xai.contrast import flips
+from audioseg_xai.errors import AnnotationError, ArchiveError
 from audioseg_xai.explain import Explanation, Prototypes, Readout
+from audioseg_xai.explanation_layout import (
+    DESCRIPTION,
+    DROPPED,
+    PROTOTYPES,
+    QUARTILES,
+    Compression,
+    group_name,
+    growing,
+    half,
+    open_archive,
+    read_root,
+    read_segments,
+    segment_table,
+    write_root,
+)
 from audioseg_xai.files import atomic_path
-from audioseg_xai.frames import FRAME_SHIFT
 
-Compression = Literal["gzip"] | None
+log = logging.getLogger(__name__)
 
-_ROOT = ("dictionary", "weights", "bias", "frequencies")
-_PROTOTYPES = ("prototypes", "prototype_spectra", "prototype_counts")
 _ARRAYS = ("relevance", "spectra", "mean_logit")
-_ROWS = 512
-_BLOCK = 4 << 20
 
 
 class RecordingWriter:
     """The group of one recording while it is being written; frames come in chunks of any size."""
 
-    def __init__(self, group: h5py.Group, readout: Readout, compression: Compression) -> None:
-        self._group = group
+    def __init__(
+        self,
+        group: h5py.Group,
+        readout: Readout,
+        compression: Compression,
+        thresholds: Mapping[str, float] | None,
+    ) -> None:
+        self._group, self._thresholds = group, thresholds
         self._frames = {
-            "probabilities": _growing(group, "probabilities", len(readout.classes), "f4", None),
-            "activations": _growing(
+            "probabilities": growing(group, "probabilities", len(readout.classes), "f4", None),
+            "activations": growing(
                 group, "activations", readout.weights.shape[1], "f2", compression
             ),
         }
@@ -55,13 +78,15 @@ class RecordingWriter:
             dataset = self._frames[name]
             start = dataset.shape[0]
             dataset.resize(start + len(rows), axis=0)
-            dataset[start:] = _half(rows) if dataset.dtype == np.float16 else rows
+            dataset[start:] = half(rows) if dataset.dtype == np.float16 else rows
 
     def finish(self, explanation: Explanation) -> None:
         """Write what is known at the end of the recording."""
-        self._group["segments"] = _table(explanation.segments)
+        self._group["segments"] = segment_table(explanation.segments)
         for name in _ARRAYS:
             self._group[name] = getattr(explanation, name)
+        if self._thresholds is not None:
+            self._group["flip"] = flips(explanation, self._thresholds)
         self._group.attrs["duration"] = explanation.duration
         self._group.attrs["num_frames"] = explanation.num_frames
         self._group.attrs["relevance_threshold"] = explanation.threshold
@@ -70,19 +95,27 @@ class RecordingWriter:
 class ExplanationWriter:
     """An open explanation archive, to be had from `write_explanations`."""
 
-    def __init__(self, file: h5py.File, readout: Readout, compression: Compression) -> None:
-        self._file, self._readout, self._compression = file, readout, compression
+    def __init__(
+        self,
+        file: h5py.File,
+        readout: Readout,
+        compression: Compression,
+        thresholds: Mapping[str, float] | None,
+    ) -> None:
+        self._file, self._readout = file, readout
+        self._compression: Compression = compression
+        self._thresholds = thresholds
 
     @contextmanager
     def recording(self, uri: str) -> Iterator[RecordingWriter]:
         """Yield the writer of a recording; when the block fails, nothing of it remains."""
-        name = _group_name(uri)
+        name = group_name(uri)
         if name in self._file:
             raise ArchiveError(f"{uri}: is in the archive already: give each recording its own uri")
         group = self._file.create_group(name)
         group.attrs["uri"] = uri
         try:
-            yield RecordingWriter(group, self._readout, self._compression)
+            yield RecordingWriter(group, self._readout, self._compression, self._thresholds)
         except BaseException:
             del self._file[name]
             raise
@@ -95,6 +128,7 @@ def write_explanations(
     provenance: Mapping[str, Any],
     *,
     compression: Compression = None,
+    thresholds: Mapping[str, float] | None = None,
 ) -> Iterator[ExplanationWriter]:
     """Yield a writer of the explanation archive `path`; whole or not at all.
 
@@ -109,10 +143,12 @@ def write_explanations(
     compression : 'gzip' or None
         For the activations, which take most of the room: 92 MB an hour without at K = 256. With
         gzip it is less than half, and takes seconds an hour.
+    thresholds : mapping of str to float, optional
+        Class to the probability that it needs; with them ``flip`` is written, see `contrast.flips`.
     """
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-        _write_root(file, readout, provenance)
-        yield ExplanationWriter(file, readout, compression)
+        write_root(file, readout, provenance)
+        yield ExplanationWriter(file, readout, compression, thresholds)
 
 
 def write_prototypes(
@@ -120,10 +156,17 @@ def write_prototypes(
 ) -> None:
     """Write a prototype file, whole or not at all."""
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-        _write_root(file, readout, provenance)
+        write_root(file, readout, provenance)
         arrays = (prototypes.relevance, prototypes.spectra, prototypes.counts)
-        for name, array in zip(_PROTOTYPES, arrays, strict=True):
+        for name, array in zip(PROTOTYPES, arrays, strict=True):
             file[name] = array
+        if prototypes.dropped is not None:
+            file[DROPPED] = prototypes.dropped
+        if prototypes.quartiles is not None:
+            file[QUARTILES] = prototypes.quartiles
+        description = describe(prototypes, readout)
+        for name, attribute in DESCRIPTION.items():
+            file[name] = getattr(description, attribute)
 
 
 class ExplanationArchive:
@@ -151,9 +194,9 @@ class ExplanationArchive:
 
     def __init__(self, path: str | Path) -> None:
         self.path = path
-        self._file = _open(path)
+        self._file = open_archive(path)
         try:
-            self.readout = _read_root(self._file, path)
+            self.readout = read_root(self._file, path)
             self.provenance = json.loads(self._file.attrs["provenance"])
             groups = [item for item in self._file.values() if isinstance(item, h5py.Group)]
             self._groups = {str(group.attrs["uri"]): group for group in groups}
@@ -185,7 +228,7 @@ class ExplanationArchive:
             duration=float(group.attrs["duration"]),
             num_frames=int(group.attrs["num_frames"]),
             threshold=float(group.attrs["relevance_threshold"]),
-            segments=_segments(group["segments"][()]),
+            segments=read_segments(group["segments"][()]),
             **{name: group[name][()] for name in _ARRAYS},
         )
 
@@ -194,10 +237,23 @@ class ExplanationArchive:
         result: NDArray[np.float32] = self._group(uri)["probabilities"][()]
         return result
 
-    def activations(self, uri: str) -> NDArray[np.float16]:
-        """Return H of a recording, shape (T, K)."""
-        result: NDArray[np.float16] = self._group(uri)["activations"][()]
+    def activations(self, uri: str, frames: slice = slice(None)) -> NDArray[np.float16]:
+        """Return H of a recording or of some of its frames, shape (T, K)."""
+        result: NDArray[np.float16] = self._group(uri)["activations"][frames]
         return result
+
+    def flips(self, uri: str) -> NDArray[np.int32] | None:
+        """Return ``flip`` (S,), see `contrast.flips`; None when the archive has none."""
+        group = self._group(uri)
+        return group["flip"][()] if "flip" in group else None
+
+    def num_frames(self, uri: str) -> int:
+        """Return T of a recording."""
+        return int(self._group(uri).attrs["num_frames"])
+
+    def duration(self, uri: str) -> float:
+        """Return the length of a recording in seconds."""
+        return float(self._group(uri).attrs["duration"])
 
     def _group(self, uri: str) -> h5py.Group:
         if uri not in self._groups:
@@ -220,15 +276,16 @@ def read_prototypes(path: str | Path) -> tuple[Readout, Prototypes]:
     ArchiveError
         If the file is missing or holds no prototypes.
     """
-    with _open(path) as file:
-        readout = _read_root(file, path)
-        missing = [name for name in _PROTOTYPES if name not in file]
+    with open_archive(path) as file:
+        readout = read_root(file, path)
+        missing = [name for name in PROTOTYPES if name not in file]
         if missing:
             raise ArchiveError(
                 f"{path}: holds no prototypes ({', '.join(missing)} missing): make them with "
                 "xai-segment prototypes"
             )
-        return readout, Prototypes(*(file[name][()] for name in _PROTOTYPES))
+        others = (file[name][()] if name in file else None for name in (DROPPED, QUARTILES))
+        return readout, Prototypes(*(file[name][()] for name in PROTOTYPES), *others)
 
 
 def iter_explanations(paths: Sequence[str | Path]) -> Iterator[tuple[Readout, Explanation]]:
@@ -252,78 +309,33 @@ def iter_explanations(paths: Sequence[str | Path]) -> Iterator[tuple[Readout, Ex
                 yield first, explanation
 
 
-# --- how things are stored ----------------------------------------------------------------------
+def read_decisions(path: str | Path, archives: Sequence[str | Path]) -> dict[str, list[Segment]]:
+    """Read what another system found in the recordings of explanation archives.
 
+    Recordings that the RTTM file `path` lacks are warned of: nothing may have been found there,
+    for which RTTM has no line.
 
-def _growing(
-    group: h5py.Group, name: str, width: int, dtype: str, compression: Compression
-) -> h5py.Dataset:
-    rows = max(1, min(_ROWS, _BLOCK // max(width, 1)))
-    return group.create_dataset(
-        name,
-        shape=(0, width),
-        maxshape=(None, width),
-        chunks=(rows, max(width, 1)),
-        dtype=dtype,
-        compression=compression,
-        compression_opts=1 if compression else None,
-    )
-
-
-def _half(values: NDArray[np.floating]) -> NDArray[np.float16]:
-    # Beyond the range of float16 the nearest value is better than infinity.
-    return np.minimum(values, np.finfo(np.float16).max).astype(np.float16)
-
-
-def _group_name(uri: str) -> str:
-    """Return a name for the group of `uri` that HDF5 takes for neither a path nor a dataset."""
-    name = uri.replace("%", "%25").replace("/", "%2F")
-    if name in (*_ROOT, *_PROTOTYPES, "."):
-        name = f"%{ord(name[0]):02X}{name[1:]}"
-    return name
-
-
-def _table(segments: Sequence[Segment]) -> NDArray[Any]:
-    longest = max((len(segment.label.encode()) for segment in segments), default=1)
-    dtype = [
-        ("class", h5py.string_dtype("utf-8", longest)),
-        ("onset", "f8"),
-        ("offset", "f8"),
-        ("confidence", "f4"),
-    ]
-    rows = [(s.label.encode(), s.onset, s.offset, s.confidence) for s in segments]
-    return np.array(rows, dtype=dtype)
-
-
-def _segments(table: NDArray[Any]) -> tuple[Segment, ...]:
-    return tuple(
-        Segment(float(onset), float(offset), label.decode(), float(confidence))
-        for label, onset, offset, confidence in table
-    )
-
-
-def _write_root(file: h5py.File, readout: Readout, provenance: Mapping[str, Any]) -> None:
-    for name in _ROOT:
-        file[name] = np.asarray(getattr(readout, name), dtype=np.float32)
-    file.attrs["classes"] = list(readout.classes)
-    file.attrs["frame_shift"] = FRAME_SHIFT
-    file.attrs["provenance"] = json.dumps(dict(provenance))
-
-
-def _open(path: str | Path) -> h5py.File:
-    try:
-        return h5py.File(path, "r")
-    except FileNotFoundError:
-        raise ArchiveError(
-            f"{path}: no such file: make it with xai-segment explain --hdf5"
-        ) from None
-    except OSError as error:
-        reason = " ".join(str(error).split())
-        raise ArchiveError(f"{path}: is no HDF5 file that can be read: {reason}") from None
-
-
-def _read_root(file: h5py.File, path: str | Path) -> Readout:
-    missing = [name for name in _ROOT if name not in file]
-    if missing or "classes" not in file.attrs:
-        raise ArchiveError(f"{path}: is no explanation archive: it has no {missing or 'classes'}")
-    return Readout(tuple(file.attrs["classes"]), *(file[name][()] for name in _ROOT))
+    Raises
+    ------
+    AnnotationError
+        If `path` cannot be understood, or has none of the recordings.
+    ArchiveError
+        If an archive cannot be read.
+    """
+    decisions = read_rttm(path)
+    uris: list[str] = []
+    for name in archives:
+        with ExplanationArchive(name) as archive:
+            uris += archive.uris
+    lacking = [uri for uri in uris if uri not in decisions]
+    if uris and len(lacking) == len(uris):
+        raise AnnotationError(
+            f"{path}: has none of the explained recordings, such as {uris[0]}; check that both "
+            "name them alike"
+        )
+    if lacking:
+        log.warning(
+            f"{path}: has nothing for {len(lacking)} of {len(uris)} recordings, such as "
+            f"{lacking[0]}: no decision is shared there"
+        )
+    return decisions

@@ -1,4 +1,4 @@
-"""Spectrograms on the frame clock: log(1 + power) of 16-bit-scale samples."""
+"""Spectrograms on the frame clock: log(1 + power) of 16-bit-scale samples; STFT and back."""
 
 from __future__ import annotations
 
@@ -122,3 +122,81 @@ def _log_power(padded: torch.Tensor, config: SpectrogramConfig) -> torch.Tensor:
     )
     power = spectrum.real.square().addcmul_(spectrum.imag, spectrum.imag)
     return power.log1p_().T.contiguous()
+
+
+# --- the complex spectrum, and back to sound ----------------------------------------------------
+
+EXTRA_BEFORE, EXTRA_AFTER = 1, 2
+"""Frames of `stft` besides the T of the frame clock.
+
+With them every sample lies under as much window as in the middle of a recording: nothing is
+divided by the foot of a window.
+"""
+
+
+def stft(samples: torch.Tensor, config: SpectrogramConfig) -> torch.Tensor:
+    """Return the complex spectrum of a whole recording, which `inverse_stft` turns back.
+
+    Row t + 1 is the spectrum whose power `log_spectrogram` shows as frame t, at the scale of the
+    samples. One frame more before and two after them reach beyond the ends of the recording, where
+    it is silent.
+
+    Parameters
+    ----------
+    samples : torch.Tensor, shape (N,), float32
+        16 kHz mono audio.
+    config : SpectrogramConfig
+        FFT size.
+
+    Returns
+    -------
+    torch.Tensor, shape (T + 3, F), complex64
+        T = `frames.num_frames(N)`.
+    """
+    count, length, before = _extent(samples.shape[0], config)
+    padded = torch.nn.functional.pad(samples, (before, length - before - samples.shape[0]))
+    frames = padded.unfold(0, config.fft_size, HOP)[:count]
+    return torch.fft.rfft(frames * torch.hann_window(config.fft_size))
+
+
+def inverse_stft(
+    spectrum: torch.Tensor, num_samples: int, config: SpectrogramConfig
+) -> torch.Tensor:
+    """Return the sound whose spectrum is nearest to `spectrum`: exact for what `stft` returns.
+
+    Weighted overlap-add, sum_t w y_t / sum_t w^2, which minimises the squared distance between
+    `spectrum` and that of the result: Griffin and Lim, "Signal Estimation from Modified Short-Time
+    Fourier Transform", IEEE Trans. ASSP 32(2), 1984, equation 6.
+
+    Parameters
+    ----------
+    spectrum : torch.Tensor, shape (T + 3, F), complex64
+        As `stft` lays it out.
+    num_samples : int
+        N.
+    config : SpectrogramConfig
+        As for `stft`.
+
+    Returns
+    -------
+    torch.Tensor, shape (N,), float32
+    """
+    _, length, before = _extent(num_samples, config)
+    window = torch.hann_window(config.fft_size)
+    frames = torch.fft.irfft(spectrum, n=config.fft_size) * window
+    inside = slice(before, before + num_samples)
+    weight = _overlap_add(window.square().expand_as(frames), length)
+    return _overlap_add(frames, length)[inside] / weight[inside]
+
+
+def _extent(num_samples: int, config: SpectrogramConfig) -> tuple[int, int, int]:
+    """Return the frames of `stft`, the samples that they cover, and those before the first."""
+    count = num_frames(num_samples) + EXTRA_BEFORE + EXTRA_AFTER
+    return count, (count - 1) * HOP + config.fft_size, EXTRA_BEFORE * HOP + config.margin
+
+
+def _overlap_add(frames: torch.Tensor, length: int) -> torch.Tensor:
+    """Return the sum (length,) of frames (t, fft_size) laid one hop apart."""
+    width = frames.shape[1]
+    folded = torch.nn.functional.fold(frames.T.unsqueeze(0), (1, length), (1, width), stride=HOP)
+    return folded.flatten()

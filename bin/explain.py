@@ -26,6 +26,12 @@ from audioseg_xai.recordings import Recording, check_outputs, processing_options
     type=click.FloatRange(0, 1, max_open=True),
     help="Show components above this share of the largest relevance; else as the model says.",
 )
+@click.option(
+    "--listen",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Write what each decision rests on, and the rest, as sound (16 kHz mono) into DIR.",
+)
 @click.option("--compress", is_flag=True, help="Make the archive smaller, in more time.")
 @processing_options
 @device_option
@@ -35,6 +41,7 @@ def cli(
     hdf5: Path | None,
     figure: str | None,
     tau: float | None,
+    listen: Path | None,
     compress: bool,
     **processing: Any,
 ) -> None:
@@ -43,17 +50,24 @@ def cli(
     AUDIO is any file with sound in it, or - for standard input (an mp4 or m4a with its index at the
     end must be given as a file). Without --hdf5 and --figure the archive lies beside the RTTM. A
     table on stderr says what was found.
+
+    --listen makes a folder DIR/URI for each recording: CLASS_ONSET-OFFSET_relevant.wav is what the
+    components that a segment rests on account for, and ..._rest.wav all else; both add up to the
+    sound. CLASS_relevant.wav has the relevant parts of a class in their places, and silence between
+    them. index.json says which file is what.
     """
     if hdf5 is None and figure is None:
-        if rttm is None:
-            raise UsageError("nowhere to put the explanation: say --hdf5 FILE or --figure FILE")
-        hdf5 = rttm.with_suffix(".h5")
+        if rttm is None and listen is None:
+            raise UsageError(
+                "nowhere to put the explanation: say --hdf5 FILE, --figure FILE or --listen DIR"
+            )
+        hdf5 = rttm.with_suffix(".h5") if rttm is not None else None
     figures = figure_paths(recordings, figure)
     check_outputs(recordings, [rttm, hdf5, *figures.values()])
     from audioseg_xai.explaining import Outputs, explain_recordings
     from audioseg_xai.pipeline import Settings
 
-    outputs = Outputs(rttm=rttm, hdf5=hdf5, figures=figures, compress=compress)
+    outputs = Outputs(rttm=rttm, hdf5=hdf5, figures=figures, compress=compress, listen=listen)
     explain_recordings(recordings, Settings(**processing), outputs, threshold=tau)
 
 

@@ -1,0 +1,125 @@
+"""How explanation archives and prototype files are laid out: what both of them share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from audioseg_xai.annotation import Segment
+from audioseg_xai.errors import ArchiveError
+from audioseg_xai.explain import Readout
+from audioseg_xai.frames import FRAME_SHIFT
+
+Compression = Literal["gzip"] | None
+
+ROOT = ("dictionary", "weights", "bias", "frequencies")
+PROTOTYPES = ("prototypes", "prototype_spectra", "prototype_counts")
+DROPPED, QUARTILES = "prototype_dropped", "prototype_quartiles"
+DESCRIPTION = {
+    "component_centre": "centre",
+    "component_bandwidth": "bandwidth",
+    "component_distinctness": "distinctness",
+    "component_serves": "serves",
+    "prototype_similarity": "similarity",
+}
+_ROWS = 512
+_BLOCK = 4 << 20
+
+
+def growing(
+    group: h5py.Group, name: str, width: int, dtype: str, compression: Compression
+) -> h5py.Dataset:
+    """Return an empty dataset (0, width) that rows can be appended to."""
+    rows = max(1, min(_ROWS, _BLOCK // max(width, 1)))
+    return group.create_dataset(
+        name,
+        shape=(0, width),
+        maxshape=(None, width),
+        chunks=(rows, max(width, 1)),
+        dtype=dtype,
+        compression=compression,
+        compression_opts=1 if compression else None,
+    )
+
+
+def half(values: NDArray[np.floating]) -> NDArray[np.float16]:
+    """Return `values` in half precision, always finite."""
+    # Beyond the range of float16 the nearest value is better than infinity.
+    return np.minimum(values, np.finfo(np.float16).max).astype(np.float16)
+
+
+def group_name(uri: str) -> str:
+    """Return a name for the group of `uri` that HDF5 takes for neither a path nor a dataset."""
+    name = uri.replace("%", "%25").replace("/", "%2F")
+    if name in (*ROOT, *PROTOTYPES, DROPPED, QUARTILES, *DESCRIPTION, "."):
+        name = f"%{ord(name[0]):02X}{name[1:]}"
+    return name
+
+
+def segment_table(segments: Sequence[Segment]) -> NDArray[Any]:
+    """Return the rows of the table ``segments``."""
+    longest = max((len(segment.label.encode()) for segment in segments), default=1)
+    dtype = [
+        ("class", h5py.string_dtype("utf-8", longest)),
+        ("onset", "f8"),
+        ("offset", "f8"),
+        ("confidence", "f4"),
+    ]
+    rows = [(s.label.encode(), s.onset, s.offset, s.confidence) for s in segments]
+    return np.array(rows, dtype=dtype)
+
+
+def read_segments(rows: NDArray[Any]) -> tuple[Segment, ...]:
+    """Return the segments that the rows of a table ``segments`` stand for."""
+    return tuple(
+        Segment(float(onset), float(offset), label.decode(), float(confidence))
+        for label, onset, offset, confidence in rows
+    )
+
+
+def write_root(file: h5py.File, readout: Readout, provenance: Mapping[str, Any]) -> None:
+    """Write what lies at the root of every file."""
+    for name in ROOT:
+        file[name] = np.asarray(getattr(readout, name), dtype=np.float32)
+    file.attrs["classes"] = list(readout.classes)
+    file.attrs["frame_shift"] = FRAME_SHIFT
+    file.attrs["provenance"] = json.dumps(dict(provenance))
+
+
+def open_archive(path: str | Path) -> h5py.File:
+    """Open an HDF5 file to read.
+
+    Raises
+    ------
+    ArchiveError
+        If it is missing or no HDF5 file.
+    """
+    try:
+        return h5py.File(path, "r")
+    except FileNotFoundError:
+        raise ArchiveError(
+            f"{path}: no such file: make it with xai-segment explain --hdf5"
+        ) from None
+    except OSError as error:
+        reason = " ".join(str(error).split())
+        raise ArchiveError(f"{path}: is no HDF5 file that can be read: {reason}") from None
+
+
+def read_root(file: h5py.File, path: str | Path) -> Readout:
+    """Return the readout at the root of a file; messages call it `path`.
+
+    Raises
+    ------
+    ArchiveError
+        If something is missing there.
+    """
+    missing = [name for name in ROOT if name not in file]
+    if missing or "classes" not in file.attrs:
+        raise ArchiveError(f"{path}: is no explanation archive: it has no {missing or 'classes'}")
+    return Readout(tuple(file.attrs["classes"]), *(file[name][()] for name in ROOT))
