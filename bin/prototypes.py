@@ -65,13 +65,13 @@ def cli(
         log.info(f"figure: {figure}")
     settings = {"agree_with": agree_with.name, "overlap": overlap} if agree_with else {}
     write_prototypes(output, found, readout, provenance(settings, inputs))
-    print_characteristics(describe(found, readout))
     dropped = [""] * len(found.counts)
     if found.dropped is not None:
         dropped = [f", and {count} that {agree_with} does not share" for count in found.dropped]
     for name, count, others in zip(readout.classes, found.counts, dropped, strict=True):
         log.info(f"{name}: {count} segments{others}")
     log.info(f"prototypes: {output}")
+    print_characteristics(describe(found, readout))
 
 
 if __name__ == "__main__":
