@@ -6,12 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from audioseg_xai.annotation import Segment, read_rttm, read_uem
 from audioseg_xai.audio import read_audio
+from audioseg_xai.faithfulness.decision import Decision
+from audioseg_xai.faithfulness.rankings import ComponentRanking
+from audioseg_xai.features import log_spectrogram
+from audioseg_xai.frames import FRAME_SHIFT
 from audioseg_xai.inference import CHUNK, Segmenter
 from audioseg_xai.labels import CLASSES
 from audioseg_xai.models.directory import Model, default_model_folder, load_model
+from audioseg_xai.models.networks import Student
 from audioseg_xai.pipeline import Pipeline
 from audioseg_xai.recordings import Recording
 from audioseg_xai.scoring import score
@@ -48,9 +54,10 @@ def test_its_card_names_data_licences_and_quality() -> None:
         assert word in card
 
 
-def test_it_is_a_student_that_had_a_teacher(model: Model) -> None:
+def test_it_is_a_student_that_was_trained_to_be_faithful(model: Model) -> None:
     assert model.config.network.kind == "student"
-    assert model.config.provenance["config"]["loss"]["alpha"] > 0
+    assert model.config.provenance["config"]["loss"]["epsilon"] > 0
+    assert model.config.provenance["inputs"]["start"]  # the distilled student
     assert model.config.weights_sha256 == model.digest
 
 
@@ -86,3 +93,19 @@ def test_it_reaches_its_floors_on_recordings_it_has_never_seen(
     assert audio
     for label, floor in floors.items():
         assert found[label] >= floor, f"{label}: {found[label]:.1f} below {floor}"
+
+
+def test_its_decisions_fall_with_what_they_rest_on(model: Model) -> None:
+    samples = torch.from_numpy(read_audio(ASSETS / "demo.flac"))
+    network = model.network
+    assert isinstance(network, Student)
+    log_power = log_spectrogram(samples, network.config.spectrogram)
+    found = Pipeline(model).segment(Recording("demo", str(ASSETS / "demo.flac"))).segments
+    speech = max((s for s in found if s.label == "speech"), key=lambda s: s.duration)
+    start = round(speech.onset / FRAME_SHIFT)
+    decision = Decision(network, log_power, start, start + 100, 0)
+    order = decision.relevance.argsort(descending=True)
+    ranking = ComponentRanking(decision, order)
+    selected = int((decision.relevance > 0.1 * decision.relevance.max()).sum())
+    assert decision.ask(1 - ranking.mask(selected)) < 0.5 * decision.probability
+    assert decision.ask(ranking.mask(selected)) > 0.9 * decision.probability

@@ -17,7 +17,7 @@ def render_card(config: ModelConfig) -> str:
         _head(config),
         _metrics(config),
         _decoding(config),
-        _training(config.provenance.get("config", {})),
+        _training(config.provenance),
         _data(config.data),
         _licence(config.licence),
         _limits(config),
@@ -87,13 +87,15 @@ def _decoding(config: ModelConfig) -> str:
     return "\n".join(["## How it decides\n", *_table(header, rows), ""])
 
 
-def _training(settings: dict[str, Any]) -> str:
-    loss = settings.get("loss")
+def _training(origin: dict[str, Any]) -> str:
+    loss = origin.get("config", {}).get("loss")
     if not loss:
         return ""
     weights = ", ".join(f"{name} {value:g}" for name, value in loss.items() if _counts(value))
     how = "distilled from a teacher" if loss["alpha"] else "by design, from labels alone"
-    return f"## How it was trained\n\n{how.capitalize()}. Weights of the loss: {weights}.\n"
+    start = origin.get("inputs", {}).get("start")
+    began = f" It went on from another student (weights {start[:12]})." if start else ""
+    return f"## How it was trained\n\n{how.capitalize()}.{began} Weights of the loss: {weights}.\n"
 
 
 def _data(data: list[dict[str, Any]]) -> str:

@@ -21,6 +21,7 @@ _OFFSET_RATIOS = (1.0, 0.85, 0.7)
 _GAPS = (0.0, 0.1, 0.2, 0.4, 0.8)
 _DURATIONS = (0.0, 0.1, 0.2, 0.4)
 _RESAMPLES = 200
+_TOLERATED = 2.0  # standard errors
 
 
 def tune(
@@ -29,10 +30,11 @@ def tune(
     """Search the rule with the best pooled F1 over frames, one class at a time.
 
     First the threshold; then the offset threshold; then gaps and durations together. Each step
-    starts from the best of the one before. Of the thresholds whose F1 is within one standard error
-    of the best (bootstrap over recordings) the one nearest to 0.5 is taken: what few validation
-    recordings gain by an extreme threshold does not carry over to others. It is the rule of one
-    standard error of Breiman et al., Classification and Regression Trees, 1984.
+    starts from the best of the one before. Of the thresholds whose F1 is within two standard errors
+    of the best (bootstrap over recordings), so not significantly worse, the one nearest to 0.5 is
+    taken: what few validation recordings gain by an extreme threshold does not carry over to
+    others. It is the rule of one standard error of Breiman et al., Classification and Regression
+    Trees, 1984, with two, because recordings of the same source are not independent.
 
     Parameters
     ----------
@@ -86,7 +88,7 @@ def _moderate_threshold(pairs: Sequence[_Column]) -> ClassDecoding:
     counts = [_counts(pairs, rule) for rule in rules]
     quality = [_f1(each.sum(axis=0)) for each in counts]
     best = int(np.argmax(quality))
-    enough = quality[best] - _standard_error(counts[best])
+    enough = quality[best] - _TOLERATED * _standard_error(counts[best])
     good = [rule for rule, f1 in zip(rules, quality, strict=True) if f1 >= enough]
     return min(good, key=lambda rule: abs(rule.onset - 0.5))
 

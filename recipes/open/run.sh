@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # The default model, from openly licensed audio: Debian packages (fetched with apt-get, no root
 # needed) and, where you have them, folders of more speech and noise.
-# 40 hours of simulated audio take 4.6 GB, their spectrograms 3.7 GB. Paths start in this folder.
+# 80 hours of simulated audio take 9.2 GB, their spectrograms 7.4 GB. Paths start in this folder.
 
-hours=40               # hours of simulated audio to train on
+hours=80               # hours of simulated audio to train on
 valid_hours=1.5        # hours of simulated audio to validate and choose thresholds with
 test_hours=1.5         # hours of simulated audio to test with
 pool=""                # a pool that is there already: nothing is fetched
@@ -16,6 +16,7 @@ frames=60000           # frames that the dictionary is learned from
 teacher=conf/teacher.yaml    # network and schedule of the teacher
 labels=conf/student_labels.yaml    # what the student starts from: labels alone
 student=conf/student.yaml    # network, schedule and loss of the student
+faithful=conf/faithful.yaml    # of the student that ships, which goes on from there
 nj=2                   # processes at once
 
 # shellcheck source-path=SCRIPTDIR source=../common/runner.sh
@@ -70,9 +71,10 @@ stage_3() { # teacher
     --output exp/teacher --num-workers "$nj"
 }
 
-stage_4() { # distillation: the student, and thresholds for both
+stage_4() { # distillation: the student, made faithful, and thresholds for both
   distill labels "$labels"
-  distill student "$student" --teacher exp/teacher --start exp/labels
+  distill distilled "$student" --teacher exp/teacher --start exp/labels
+  distill student "$faithful" --start exp/distilled
   for model in teacher student; do
     "$python" "$bin/tune.py" --model "exp/$model" --archive exp/features/valid \
       --name "simulated validation recordings" --manifest "$(sources)/manifest.json" \
