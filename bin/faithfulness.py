@@ -71,7 +71,7 @@ def cli(
         config,
         Limits(segments, duration),
         methods,
-        lambda items: progress(items, "measured"),
+        lambda items: progress(items, description="measured"),
     ).figures()
     print_study(found)
     if markdown is not None:

@@ -69,7 +69,7 @@ class Trial:
     ----------
     without, alone : float
         q and o: probability without the relevant part, and on it alone.
-    deletion, insertion : numpy.ndarray, shape (steps + 1,), or None
+    deletion, insertion : numpy.ndarray, shape (steps + 1,) or (0,)
         Probability when 0 ... 1 of the energy is taken away from the most relevant end, or kept.
     gini, complexity : float
         Of the relevance map.
@@ -79,8 +79,8 @@ class Trial:
 
     without: float
     alone: float
-    deletion: Floats | None = None
-    insertion: Floats | None = None
+    deletion: Floats = field(default_factory=lambda: np.zeros(0))
+    insertion: Floats = field(default_factory=lambda: np.zeros(0))
     gini: float = float("nan")
     complexity: float = float("nan")
     seconds: float = 0.0

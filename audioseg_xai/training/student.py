@@ -194,9 +194,7 @@ class StudentLosses:
         total = torch.stack([weights[name] * value for name, value in terms.items()]).sum()
         return {"total": total, **terms}
 
-    def _masking(
-        self, forward: nn.Module, batch: Batch, activations: torch.Tensor
-    ) -> torch.Tensor:
+    def _masking(self, forward: nn.Module, batch: Batch, activations: torch.Tensor) -> torch.Tensor:
         assert self.masker is not None
         generator = torch.Generator().manual_seed(int(batch.seed))
         masked = self.masker(batch.spectrogram, batch.labels, activations, generator)
