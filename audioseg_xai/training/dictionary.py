@@ -1,28 +1,158 @@
-"""What a dictionary is learned from, and the file it lives in."""
+"""The making of a dictionary from archives, and the file it lives in."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from audioseg_xai.archive import Archive
-from audioseg_xai.errors import ModelError
+from audioseg_xai.errors import ModelError, TrainingError, UsageError
 from audioseg_xai.files import atomic_path
-from audioseg_xai.models.level import LevelNorm
 from audioseg_xai.models.networks import NetworkConfig
-from audioseg_xai.nmf import Dictionary
+from audioseg_xai.nmf import Dictionary, LossName, NMFConfig, learn_dictionary
 from audioseg_xai.provenance import provenance
-from audioseg_xai.training.data import check_bins
+from audioseg_xai.training.dictionary_errors import class_errors, log_errors
+from audioseg_xai.training.dictionary_stream import StreamConfig, StreamRun
+from audioseg_xai.training.frame_sampling import FrameSample, FrameSampler
+from audioseg_xai.training.identity import archive_digest
 
-_MAX_RECORDINGS = 400
+log = logging.getLogger(__name__)
+
+_REPORTED = 20_000
+"""Frames that the errors are computed on, at most."""
+
+
+def make_dictionary(
+    archives: Sequence[Archive],
+    network: NetworkConfig,
+    config: NMFConfig,
+    amount: int | StreamConfig,
+    output: str | Path,
+    *,
+    resume: bool = False,
+) -> Dictionary:
+    """Learn a dictionary from archives, report its errors, and write it to a file.
+
+    Parameters
+    ----------
+    archives : sequence of Archive
+        Labelled recordings, one archive a corpus; only their spectrograms are learned from.
+    network : NetworkConfig
+        Its level normalisation and FFT size.
+    config : NMFConfig
+        What to learn.
+    amount : int or StreamConfig
+        How many frames to hold in memory and learn from, or how to learn from a stream.
+    output : str or Path
+        The file to write. A stream keeps a checkpoint beside it until it has learned all.
+    resume : bool, optional
+        Whether to go on from the checkpoint of a stream, if there is one.
+
+    Returns
+    -------
+    Dictionary
+        What has been written; `class_errors` stands in its facts under ``errors``.
+
+    Raises
+    ------
+    TrainingError
+        If there is a checkpoint that is not to be resumed, or cannot be, or nothing to learn from.
+    ArchiveError
+        If an archive is damaged, or was made with another FFT size than the network's.
+    UsageError
+        If an archive is given twice.
+    """
+    _check_distinct(archives)
+    checkpoint = _checkpoint_of(output)
+    if isinstance(amount, StreamConfig):
+        _check_checkpoint(checkpoint, resume)
+    sampler = FrameSampler(archives, network, config.seed)
+    if isinstance(amount, StreamConfig):
+        learned, samples = _learn_stream(sampler, config, amount, checkpoint, resume)
+        settings: dict[str, Any] = amount.model_dump()
+    else:
+        learned, samples = _learn_in_memory(sampler, config, amount)
+        settings = {"frames": amount}
+    names = corpus_names(archives)
+    _report(learned, samples, names)
+    level = network.model_dump(mode="json")["level"]
+    digests = [archive_digest(archive) for archive in archives]
+    save_dictionary(
+        learned,
+        output,
+        {**config.model_dump(), **settings, "level": level},
+        dict(zip(names if len(names) > 1 else ["archive"], digests, strict=True)),
+    )
+    if learned.facts.get("finished"):
+        checkpoint.unlink(missing_ok=True)
+    return learned
+
+
+def _learn_in_memory(
+    sampler: FrameSampler, config: NMFConfig, frames: int
+) -> tuple[Dictionary, Iterable[FrameSample]]:
+    sample = sampler.sample(frames)
+    learned = learn_dictionary(
+        sample.spectra, config, lambda sweep, value: log.debug("sweep %d: %.4f", sweep, value)
+    )
+    learned.facts |= {"frames": len(sample.spectra), "objective": learned.objective}
+    return learned, [FrameSample(*(part[:_REPORTED] for part in sample))]
+
+
+def _learn_stream(
+    sampler: FrameSampler, config: NMFConfig, stream: StreamConfig, checkpoint: Path, resume: bool
+) -> tuple[Dictionary, Iterable[FrameSample]]:
+    run = StreamRun(sampler, config, stream, checkpoint)
+    if checkpoint.exists():
+        run.resume()
+    elif resume:
+        log.info("%s: no checkpoint, so learning begins at the beginning", checkpoint)
+    return run.run(), sampler.draw(_REPORTED, "report")
+
+
+def _report(learned: Dictionary, samples: Iterable[FrameSample], names: Sequence[str]) -> None:
+    errors = class_errors(samples, learned, names)
+    learned.facts["errors"] = errors
+    log.info("%d frames, relative error %.4f", learned.facts["frames"], learned.relative_error)
+    log_errors(errors)
+
+
+def _check_distinct(archives: Sequence[Archive]) -> None:
+    counted = Counter(archive.folder.resolve() for archive in archives)
+    twice = [archive.folder for archive in archives if counted[archive.folder.resolve()] > 1]
+    if twice:
+        raise UsageError(f"--archive {twice[0]} is given twice: its frames would count twice")
+
+
+def _check_checkpoint(checkpoint: Path, resume: bool) -> None:
+    if checkpoint.exists() and not resume:
+        raise TrainingError(
+            f"{checkpoint}: an earlier run stopped here: give --resume to go on, or delete it"
+        )
+
+
+def _checkpoint_of(output: str | Path) -> Path:
+    return Path(output).with_suffix(".checkpoint.safetensors")
+
+
+def corpus_names(archives: Sequence[Archive]) -> list[str]:
+    """Return a name for each archive: its folder's, with the parent's where they are alike."""
+    names = [archive.folder.resolve().name for archive in archives]
+    if len(set(names)) == len(names):
+        return names
+    folders = [archive.folder.resolve() for archive in archives]
+    longer = [f"{folder.parent.name}/{folder.name}" for folder in folders]
+    if len(set(longer)) == len(longer):
+        return longer
+    return [f"{number}:{name}" for number, name in enumerate(longer, start=1)]
 
 
 def balanced_frames(
@@ -33,7 +163,7 @@ def balanced_frames(
     Parameters
     ----------
     archive : Archive
-        Labelled recordings; at most 400 of them, drawn at random, are read.
+        Labelled recordings.
     network : NetworkConfig
         Its level normalisation.
     frames : int
@@ -51,30 +181,7 @@ def balanced_frames(
     ArchiveError
         If the archive was made with another FFT size than the network's.
     """
-    check_bins(archive, network.spectrogram.num_bins)
-    rng = np.random.default_rng(seed)
-    chosen = rng.permutation(len(archive))[:_MAX_RECORDINGS]
-    level = LevelNorm(network.level, network.spectrogram.fft_size)
-    spectra, kinds = [], []
-    for index in chosen:
-        spectrogram, labels, _ = archive.read(archive.entries[index])
-        normalised = level(torch.from_numpy(spectrogram).float().unsqueeze(0))[0]
-        kept = rng.permutation(len(labels))[: max(1, 4 * frames // len(chosen))]
-        spectra.append(normalised[kept])
-        kinds.append((labels[kept] == 1) @ (2 ** np.arange(labels.shape[1])))
-    picked = _balance(np.concatenate(kinds), frames, rng)
-    return torch.cat(spectra)[torch.from_numpy(picked)]
-
-
-def _balance(kinds: NDArray[np.integer], frames: int, rng: np.random.Generator) -> NDArray[np.intp]:
-    """Return indices with as equal a share of each kind as there are frames for."""
-    order = rng.permutation(len(kinds))
-    rank = np.empty(len(kinds), dtype=np.int64)  # how many of its kind come before a frame
-    for kind in np.unique(kinds):
-        members = order[kinds[order] == kind]
-        rank[members] = np.arange(len(members))
-    picked: NDArray[np.intp] = order[np.argsort(rank[order], kind="stable")][:frames]
-    return rng.permutation(picked)
+    return FrameSampler([archive], network, seed).sample(frames).spectra
 
 
 def save_dictionary(
@@ -96,17 +203,19 @@ def save_dictionary(
     """
     tensors = {"atoms": dictionary.atoms.contiguous(), "mean": dictionary.mean_activations}
     origin = provenance(settings) | {"inputs": dict(inputs or {})}
-    facts = {
+    metadata = {
         "relative_error": repr(dictionary.relative_error),
         "sparsity": repr(dictionary.sparsity),
+        "loss": dictionary.loss,
+        "facts": json.dumps(dictionary.facts),
         "provenance": json.dumps(origin),
     }
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, facts)
+        save_file(tensors, temporary, metadata)
 
 
 def load_dictionary(path: str | Path) -> Dictionary:
-    """Read what `save_dictionary` wrote.
+    """Read what `save_dictionary` wrote, or earlier versions of it, which knew one loss.
 
     Raises
     ------
@@ -115,14 +224,24 @@ def load_dictionary(path: str | Path) -> Dictionary:
     """
     try:
         with safe_open(path, framework="pt") as handle:
-            facts = handle.metadata() or {}
+            metadata = handle.metadata() or {}
+            facts = json.loads(metadata.get("facts", "{}"))
             return Dictionary(
                 handle.get_tensor("atoms"),
                 handle.get_tensor("mean"),
-                relative_error=float(facts["relative_error"]),
-                sparsity=float(facts["sparsity"]),
+                relative_error=float(metadata["relative_error"]),
+                objective=facts.get("objective", []),
+                sparsity=float(metadata["sparsity"]),
+                loss=_loss_name(metadata.get("loss", "frobenius")),
+                facts=facts,
             )
     except (OSError, KeyError, ValueError, SafetensorError) as error:
         raise ModelError(
             f"{path}: is no dictionary ({error}): make one with 'xai-segment learn-dictionary'"
         ) from None
+
+
+def _loss_name(name: str) -> LossName:
+    if name not in get_args(LossName):
+        raise ValueError(f"its loss is {name!r}")
+    return cast(LossName, name)
