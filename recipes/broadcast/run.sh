@@ -12,6 +12,7 @@ upstream=wavlm_large   # model of s3prl
 upstream_checkpoint="" # its weights; else those that s3prl downloads
 layers=all             # hidden states to store: all, one, or weights of a sum
 store=features         # features, or audio to compute them from in training (much smaller)
+augment=""             # data directory of noise and music to add in training (--store audio)
 precision=f32          # of the upstream model: f32, or bf16
 fft_size=1024          # FFT of the spectrogram that the dictionary reconstructs
 conf=conf              # folder with corpora.yaml, dictionary.sh, teacher.yaml and students/
@@ -66,6 +67,7 @@ students() { # names of the students
 
 stage_0() { # data: a data directory for each list of each corpus
   local name folder options code
+  [[ -z $augment || $store == audio ]] || { echo "--augment needs --store audio" >&2 && return 2; }
   [[ -n $(corpora) ]] || { echo "name at least one corpus: --dihard FOLDER" >&2 && return 2; }
   while read -r name folder; do
     options=(--overwrite)
@@ -92,6 +94,8 @@ stage_1() { # features: spectrograms, labels and hidden states
     run_jobs "$log.log" "$python" "$bin/cache_features.py" "${options[@]}" \
       --datadir "data/$set" --output "exp/features/$set"
   done
+  [[ -z $augment ]] || run_jobs exp/log/features_augment.log "$python" "$bin/cache_features.py" \
+    --fft-size "$fft_size" --store audio --datadir "$augment" --output exp/features/augment
 }
 
 stage_2() { # dictionary: sparse NMF over what the student is trained on
@@ -106,10 +110,12 @@ stage_2() { # dictionary: sparse NMF over what the student is trained on
 }
 
 stage_3() { # teacher: labels of all corpora, masked where a corpus has none
-  local words
+  local words config=teacher
   mapfile -t words < <(archives --train teacher train && archives --valid teacher valid)
+  [[ -z $augment ]] || words+=(--augment-with exp/features/augment)
+  [[ -z $augment ]] || config=teacher_augmented
   run_jobs exp/log/teacher.log "$python" "$bin/train_teacher.py" -v "${words[@]}" \
-    --config "$conf/teacher.yaml" --output exp/teacher --device "$device" --num-workers "$nj"
+    --config "$conf/$config.yaml" --output exp/teacher --device "$device" --num-workers "$nj"
   tune teacher
 }
 
