@@ -103,6 +103,7 @@ def test_the_table_as_lines():
         "albayzin/dev speech,music,noise",
         "openbmat/valid music",
         "allies/Test-D speech,overlap",
+        "dihard/valid speech,overlap",
     ]
 
 

@@ -1,4 +1,4 @@
-"""The same problems solved by scikit-learn: same iterates, same minima (mu = 0, or L1 on H)."""
+"""The same problems solved by scikit-learn: same iterates, same activations."""
 
 import numpy as np
 import pytest
@@ -14,8 +14,8 @@ decomposition = pytest.importorskip("sklearn.decomposition")
 F, K, T = 18, 4, 120
 
 
-def problem(noise: float, seed: int = 1) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(seed)
+def problem(noise: float) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(1)
     atoms = torch.rand(F, K, generator=generator) ** 3
     activations = torch.rand(T, K, generator=generator) ** 2
     return activations @ atoms.T + noise * torch.rand(T, F, generator=generator)
@@ -42,7 +42,6 @@ def test_multiplicative_updates_walk_the_same_path() -> None:
     for _ in range(60):
         kl.update_activations(h, x, atoms, 0.0, 1)
         scale = kl.update_atoms(atoms, kl.statistics(x, h, atoms), 0.0)
-        assert scale is not None
         h *= scale[:, None]
     options = {"solver": "mu", "beta_loss": "kullback-leibler", "max_iter": 60}
     expected = factorised(spectrogram, *begin, **options)
@@ -50,16 +49,14 @@ def test_multiplicative_updates_walk_the_same_path() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Maximum number of iterations")
-@pytest.mark.parametrize("seed", range(3))
-def test_coordinate_descent_ends_as_low(seed: int) -> None:
-    spectrogram = problem(noise=0.3, seed=seed)
-    config = NMFConfig(components=K, sparsity=0, iterations=1500, tolerance=0, seed=seed)
+def test_coordinate_descent_walks_the_same_path() -> None:
+    spectrogram = problem(noise=0.2)
+    config = NMFConfig(components=K, sparsity=0, iterations=25, tolerance=0)
     learned = learn_dictionary(spectrogram, config)
-    begin = encode(spectrogram, initial_atoms(spectrogram, config), 0.0).double().numpy()
-    options = {"solver": "cd", "max_iter": 1500}
-    expected = factorised(spectrogram, begin, initial_atoms(spectrogram, config), **options)
-    # Both descend from the same atoms; the two paths differ, so the minima may a little.
-    assert learned.objective[-1] * T == pytest.approx(expected, rel=0.02)
+    begin = np.full((T, K), 1e-12)  # all zeros are refused
+    atoms = initial_atoms(spectrogram, config)
+    expected = factorised(spectrogram, begin, atoms, solver="cd", max_iter=25)
+    assert learned.objective[-1] * T == pytest.approx(expected, rel=1e-3)
 
 
 @pytest.mark.parametrize("mu", [0.0, 0.3])
