@@ -45,7 +45,7 @@ def test_multiplicative_updates_walk_the_same_path() -> None:
         h *= scale[:, None]
     options = {"solver": "mu", "beta_loss": "kullback-leibler", "max_iter": 60}
     expected = factorised(spectrogram, *begin, **options)
-    assert kl.divergence(x, atoms @ h) == pytest.approx(expected, rel=1e-3)
+    assert kl.divergence(x, h, atoms) == pytest.approx(expected, rel=1e-3)
 
 
 @pytest.mark.filterwarnings("ignore:Maximum number of iterations")

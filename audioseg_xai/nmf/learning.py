@@ -106,7 +106,7 @@ def penalised(
     loss: Loss, x: torch.Tensor, h: torch.Tensor, atoms: torch.Tensor, sparsity: float
 ) -> float:
     """Return D(X, W H) + mu ||H||_1, for X (F, T), H (K, T) and W (F, K)."""
-    return loss.divergence(x, atoms @ h) + sparsity * h.sum(dtype=torch.float64).item()
+    return loss.divergence(x, h, atoms) + sparsity * h.sum(dtype=torch.float64).item()
 
 
 def _sweep(
@@ -126,9 +126,8 @@ def _sweep(
             statistics.add(found)
     assert statistics is not None
     scale = loss.update_atoms(atoms, statistics, sparsity)
-    if scale is not None:
-        for h in activations:
-            h.mul_(scale.unsqueeze(1))
+    for h in activations:
+        h.mul_(scale.unsqueeze(1))
     return statistics
 
 

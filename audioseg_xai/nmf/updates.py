@@ -1,19 +1,23 @@
 """The updates of H and of W, for either loss.
 
+An atom has unit norm, but its update may also choose the size of its row of H: the objective
+D(X, W H) + mu sum_k ||w_k|| ||h_k||_1 does not change when w_k is divided by its norm and h_k
+multiplied by it, and is the penalised one where the atoms have unit norm (Marmin, Goulart and
+Fevotte, 2023, "Majorization-minimization for sparse nonnegative matrix factorization with the
+beta-divergence"). So W is updated without a constraint, then normalised, and no update ever raises
+the objective.
+
 Frobenius: hierarchical alternating least squares (Cichocki and Phan, 2009, "Fast local algorithms
 for large scale nonnegative matrix and tensor factorizations"). Each row of H has a closed-form
-minimiser given the rest, the soft-thresholded projection. With unit-norm atoms so has each atom: on
-the non-negative unit sphere -<w, c> is least at the normalised positive part of c. Every update is
-exact, and no renormalisation disturbs it.
+minimiser given the rest, the soft-thresholded projection; so has each atom, whose penalty is that
+of a group: the positive part of its projection, shortened by mu ||h_k||_1 (Yuan and Lin, 2006,
+"Model selection and estimation in regression with grouped variables", equation 2.4).
 
 Kullback-Leibler: multiplicative updates. That of H is the one of Lee and Seung (2001) with mu in
 the denominator. For W the heuristic of Le Roux, Weninger and Hershey (2015, "Sparse NMF -
 half-baked or well done?"), which multiplies by the quotient of the two parts of the gradient of the
 normalised problem, is replaced by one that is sure to descend, from the same sums over frames: the
-objective D(X, W H) + mu sum_k ||w_k|| ||h_k||_1 does not change when w_k is divided by its norm
-and h_k multiplied by it (Marmin, Goulart and Fevotte, 2023, "Majorization-minimization for sparse
-nonnegative matrix factorization with the beta-divergence"), and is majorised where ||w_k|| = 1 by
-the usual bound on D and ||w|| <= (||w||^2 + 1) / 2.
+usual bound on D and ||w|| <= (||w||^2 + 1) / 2, which is tight where the norm is 1.
 """
 
 from __future__ import annotations
@@ -81,10 +85,10 @@ class Loss:
     statistics : callable
         ``(x, h, atoms)``: the sums over these frames.
     update_atoms : callable
-        ``(atoms, statistics, sparsity)``: lowers the objective over W, in place. Returns None, or
-        the factors (K,) by which rows of H must be multiplied afterwards, as the sums have been.
+        ``(atoms, statistics, sparsity)``: lowers the objective over W, in place. Returns the
+        factors (K,) by which rows of H must be multiplied afterwards, as the sums have been.
     divergence : callable
-        ``(x, reconstruction)``: D, a float.
+        ``(x, h, atoms)``: D, a float.
     cold_sweeps : int
         After so many sweeps, activations that were begun afresh are solved well enough to encode.
     """
@@ -92,8 +96,8 @@ class Loss:
     begin: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     update_activations: Callable[[torch.Tensor, torch.Tensor, torch.Tensor, float, int], None]
     statistics: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], Statistics]
-    update_atoms: Callable[[torch.Tensor, Statistics, float], torch.Tensor | None]
-    divergence: Callable[[torch.Tensor, torch.Tensor], float]
+    update_atoms: Callable[[torch.Tensor, Statistics, float], torch.Tensor]
+    divergence: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], float]
     cold_sweeps: int
 
 
@@ -135,21 +139,31 @@ def _frobenius_statistics(x: torch.Tensor, h: torch.Tensor, atoms: torch.Tensor)
     return Statistics(cross.double(), scatter.double(), total.double(), x.shape[1])
 
 
-def _least_squares_atoms(atoms: torch.Tensor, statistics: Statistics, sparsity: float) -> None:
-    cross, scatter = statistics.cross, statistics.scatter
-    w = atoms.double()
-    for k in range(w.shape[1]):
-        target = cross[:, k] - w @ scatter[:, k] + w[:, k] * scatter[k, k]
-        target.clamp_(min=0)
-        norm = target.norm()
-        # Nothing uses the atom, or nothing is left for it: any direction is a minimiser.
-        if scatter[k, k] > 0 and norm > 0:
-            w[:, k] = target / norm
-    atoms.copy_(w)
+def _least_squares_atoms(
+    atoms: torch.Tensor, statistics: Statistics, sparsity: float
+) -> torch.Tensor:
+    w = atoms.T.double().contiguous()  # (K, F): an atom is contiguous
+    free = w.clone()  # atoms with the sizes that fit; those to come still have norm 1
+    cross, weights = statistics.cross.T.contiguous(), statistics.scatter.diagonal().tolist()
+    penalties, scale = (sparsity * statistics.total).tolist(), torch.ones_like(statistics.total)
+    for k, weight in enumerate(weights):
+        target = torch.addmv(cross[k], free.T, statistics.scatter[k], alpha=-1)
+        target.add_(free[k], alpha=weight).clamp_(min=0)
+        norm = target.norm().item()
+        if weight <= 0 or norm <= 0:
+            continue  # nothing uses the atom, or nothing is left for it
+        scale[k] = max(0.0, norm - penalties[k]) / weight
+        torch.div(target, norm, out=w[k])
+        torch.mul(w[k], scale[k], out=free[k])
+    statistics.cross.mul_(scale)
+    statistics.scatter.mul_(torch.outer(scale, scale))
+    statistics.total.mul_(scale)
+    atoms.copy_(w.T)
+    return scale.to(atoms.dtype)
 
 
-def _half_squared_error(x: torch.Tensor, reconstruction: torch.Tensor) -> float:
-    return 0.5 * (x - reconstruction).square().sum().item()
+def _half_squared_error(x: torch.Tensor, h: torch.Tensor, atoms: torch.Tensor) -> float:
+    return 0.5 * torch.addmm(x, atoms, h, alpha=-1).square_().sum().item()
 
 
 # --- Kullback-Leibler ---------------------------------------------------------------------------
@@ -193,8 +207,8 @@ def _multiplied_atoms(atoms: torch.Tensor, statistics: Statistics, sparsity: flo
     return scale.to(atoms.dtype)
 
 
-def _divergence(x: torch.Tensor, reconstruction: torch.Tensor) -> float:
-    model = reconstruction + _FLOOR
+def _divergence(x: torch.Tensor, h: torch.Tensor, atoms: torch.Tensor) -> float:
+    model = (atoms @ h).add_(_FLOOR)
     return (torch.xlogy(x, x / model) - x + model).sum(dtype=torch.float64).item()
 
 
