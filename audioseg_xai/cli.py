@@ -75,6 +75,7 @@ class Entry(NamedTuple):
 COMMANDS: dict[str, Entry] = {
     "segment": Entry("Commands", "Say when there is speech, music, noise and overlap: RTTM."),
     "explain": Entry("Commands", "Segment, and show which frequencies each decision rests on."),
+    "report": Entry("Commands", "Make a page of each explained recording, to open in a browser."),
     "score": Entry("Commands", "Compare a hypothesis with a reference: precision, recall, F1."),
     "compare": Entry("Commands", "Compare systems: F1 with intervals, and which differences hold."),
     "models": Entry("Commands", "List, describe and check models."),

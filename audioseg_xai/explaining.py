@@ -1,13 +1,15 @@
-"""Explain recordings and write all that was asked for: RTTM, archive, figures, a table."""
+"""Explain recordings and write all that was asked for: RTTM, archive, figures, pages, a table."""
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,6 +24,9 @@ from audioseg_xai.provenance import provenance
 from audioseg_xai.recordings import Recording
 from audioseg_xai.report.summary import Row, print_table, summarise
 from audioseg_xai.textfields import write_lines
+
+if TYPE_CHECKING:
+    from audioseg_xai.report.page import Media
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,10 @@ class Outputs:
         Whether the archive is compressed.
     listen : Path or None
         Folder for the sounds that decisions rest on, see `listening_files`; None is none.
+    reports : dict of str to Path
+        HTML page of each recording, by uri; empty for none.
+    media : str
+        How pages get the sound: ``embed``, ``link`` or ``none``.
     """
 
     rttm: Path | None = None
@@ -47,6 +56,8 @@ class Outputs:
     figures: dict[str, Path] = field(default_factory=dict)
     compress: bool = False
     listen: Path | None = None
+    reports: dict[str, Path] = field(default_factory=dict)
+    media: Media = "embed"
 
 
 @dataclass(frozen=True)
@@ -80,6 +91,22 @@ def explain_recordings(
     """
     if outputs.listen is not None:
         check_listening(outputs.listen, recordings)
+    if outputs.reports:
+        importlib.import_module("audioseg_xai.report.writing")  # what is missing is said at once
+    with _with_archive(outputs) as needed:
+        explained = _explain(recordings, settings, needed, threshold)
+        lines = [line for found in explained for line in rttm_lines(found.uri, found.segments)]
+        write_lines(lines, outputs.rttm or sys.stdout)
+        sys.stdout.flush()
+        print_table([row for found in explained for row in found.rows])
+        uris = [found.uri for found in explained]
+        _say_where(uris, outputs)
+        _write_reports([r for r in recordings if r.uri in uris], settings, needed)
+
+
+def _explain(
+    recordings: list[Recording], settings: Settings, outputs: Outputs, threshold: float | None
+) -> list[_Explained]:
     pipeline = load_pipeline(settings)
     tau = pipeline.model.config.relevance_threshold if threshold is None else threshold
     work = _Work(pipeline, outputs, tau)
@@ -88,11 +115,33 @@ def explain_recordings(
         if not outcome.done:
             # Leaves no archive behind; run_items has said what went wrong.
             raise click.exceptions.Exit(outcome.exit_code)
-    lines = [line for found in outcome.done for line in rttm_lines(found.uri, found.segments)]
-    write_lines(lines, outputs.rttm or sys.stdout)
-    sys.stdout.flush()
-    print_table([row for found in outcome.done for row in found.rows])
-    _say_where([found.uri for found in outcome.done], outputs)
+    return outcome.done
+
+
+@contextmanager
+def _with_archive(outputs: Outputs) -> Iterator[Outputs]:
+    """Yield outputs with an archive if pages are wanted, which are made of one."""
+    if not outputs.reports or outputs.hdf5 is not None:
+        yield outputs
+        return
+    page = next(iter(outputs.reports.values()))
+    page.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=page.parent, prefix=".", suffix=".tmp") as folder:
+        yield replace(outputs, hdf5=Path(folder) / "explanations.h5")
+
+
+def _write_reports(recordings: list[Recording], settings: Settings, outputs: Outputs) -> None:
+    if not outputs.reports or outputs.hdf5 is None:
+        return
+    from audioseg_xai.report.writing import Plan, write_reports
+
+    plan = Plan(
+        pages={r.uri: outputs.reports[r.uri] for r in recordings},
+        audio={r.uri: r.path for r in recordings},
+        media=outputs.media,
+        on_truncated="warn" if settings.allow_truncated else "error",
+    )
+    write_reports(outputs.hdf5, plan)
 
 
 @dataclass

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from audioseg_xai.cli import command, device_option
 from audioseg_xai.errors import UsageError
-from audioseg_xai.recordings import Recording, check_outputs, processing_options, recording_options
+from audioseg_xai.recordings import (
+    STDIN,
+    Recording,
+    check_outputs,
+    processing_options,
+    recording_options,
+)
+from audioseg_xai.report.paths import output_paths
+
+if TYPE_CHECKING:
+    from audioseg_xai.report.page import Media
 
 
 @command("explain")
@@ -21,6 +31,15 @@ from audioseg_xai.recordings import Recording, check_outputs, processing_options
     metavar="FILE",
     help="Draw each recording: .png, .pdf or .svg; {uri} in it stands for the recording.",
 )
+@click.option(
+    "--report",
+    metavar="FILE",
+    help="Make a page of each recording: .html; {uri} in it stands for the recording.",
+)
+@click.option(
+    "--media", type=click.Choice(["embed", "link", "none"]),
+    help="Put the sound into the page (as without this), link to the file, or leave it out.",
+)  # fmt: skip
 @click.option(
     "--tau",
     type=click.FloatRange(0, 1, max_open=True),
@@ -40,6 +59,8 @@ def cli(
     rttm: Path | None,
     hdf5: Path | None,
     figure: str | None,
+    report: str | None,
+    media: Media | None,
     tau: float | None,
     listen: Path | None,
     compress: bool,
@@ -48,41 +69,38 @@ def cli(
     """Segment AUDIO..., and show which frequencies each decision rests on.
 
     AUDIO is any file with sound in it, or - for standard input (an mp4 or m4a with its index at the
-    end must be given as a file). Without --hdf5 and --figure the archive lies beside the RTTM. A
-    table on stderr says what was found.
+    end must be given as a file). Without --hdf5, --figure and --report the archive lies beside the
+    RTTM. A table on stderr says what was found. See also xai-segment report, which makes pages of
+    an archive and compares with other systems.
 
     --listen makes a folder DIR/URI for each recording: CLASS_ONSET-OFFSET_relevant.wav is what the
     components that a segment rests on account for, and ..._rest.wav all else; both add up to the
     sound. CLASS_relevant.wav has the relevant parts of a class in their places, and silence between
     them. index.json says which file is what.
     """
-    if hdf5 is None and figure is None:
+    if hdf5 is None and figure is None and report is None:
         if rttm is None and listen is None:
             raise UsageError(
-                "nowhere to put the explanation: say --hdf5 FILE, --figure FILE or --listen DIR"
+                "nowhere to put the explanation: say --hdf5 FILE, --figure FILE, --report FILE or "
+                "--listen DIR"
             )
         hdf5 = rttm.with_suffix(".h5") if rttm is not None else None
-    figures = figure_paths(recordings, figure)
-    check_outputs(recordings, [rttm, hdf5, *figures.values()])
+    uris = [recording.uri for recording in recordings]
+    figures = output_paths(uris, figure, "--figure", (".png", ".pdf", ".svg"))
+    reports = output_paths(uris, report, "--report", (".html", ".htm"))
+    if reports and any(recording.path == STDIN for recording in recordings):
+        raise UsageError("--report: standard input is gone once it was read: save it first")
+    if media is not None and report is None:
+        raise UsageError("--media: is about the page: say --report FILE as well")
+    check_outputs(recordings, [rttm, hdf5, *figures.values(), *reports.values()])
     from audioseg_xai.explaining import Outputs, explain_recordings
     from audioseg_xai.pipeline import Settings
 
-    outputs = Outputs(rttm=rttm, hdf5=hdf5, figures=figures, compress=compress, listen=listen)
+    outputs = Outputs(
+        rttm=rttm, hdf5=hdf5, figures=figures, compress=compress, listen=listen, reports=reports,
+        media=media or "embed",
+    )  # fmt: skip
     explain_recordings(recordings, Settings(**processing), outputs, threshold=tau)
-
-
-def figure_paths(recordings: list[Recording], pattern: str | None) -> dict[str, Path]:
-    """Return the figure of each recording, by uri; none without a pattern."""
-    if pattern is None:
-        return {}
-    if Path(pattern).suffix.lower() not in (".png", ".pdf", ".svg"):
-        raise UsageError(f"--figure {pattern}: must end in .png, .pdf or .svg")
-    if len(recordings) > 1 and "{uri}" not in pattern:
-        raise UsageError(
-            f"--figure {pattern}: {len(recordings)} recordings need as many figures: put {{uri}} "
-            "into the name"
-        )
-    return {r.uri: Path(pattern.replace("{uri}", r.uri.replace("/", "_"))) for r in recordings}
 
 
 if __name__ == "__main__":

@@ -241,7 +241,7 @@ def warm_start(student: Student, batch: Batch, dictionary: Dictionary) -> None:
     if student.analysis is None:
         return
     x = student.level_norm(batch.spectrogram).flatten(0, 1)
-    h = encode(x, dictionary.atoms, dictionary.sparsity)
+    h = encode(x, dictionary.atoms, dictionary.sparsity, loss=dictionary.loss)
     mean_x, mean_h = x.mean(0), h.mean(0)
     centred = x - mean_x
     scatter = centred.T @ centred
