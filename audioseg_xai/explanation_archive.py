@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -309,6 +309,40 @@ def iter_explanations(paths: Sequence[str | Path]) -> Iterator[tuple[Readout, Ex
                 yield first, explanation
 
 
+def check_covered(
+    path: str | Path, found: Container[str], uris: Sequence[str], consequence: str
+) -> None:
+    """Warn of explained recordings that an RTTM file has nothing for.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    found : container of str
+        The recordings that it has something for.
+    uris : sequence of str
+        The explained recordings.
+    consequence : str
+        What becomes of those that it lacks.
+
+    Raises
+    ------
+    AnnotationError
+        If it has none of them.
+    """
+    lacking = [uri for uri in uris if uri not in found]
+    if uris and len(lacking) == len(uris):
+        raise AnnotationError(
+            f"{path}: has none of the explained recordings, such as {uris[0]}; check that both "
+            "name them alike"
+        )
+    if lacking:
+        log.warning(
+            f"{path}: has nothing for {len(lacking)} of {len(uris)} recordings, such as "
+            f"{lacking[0]}: {consequence}"
+        )
+
+
 def read_decisions(path: str | Path, archives: Sequence[str | Path]) -> dict[str, list[Segment]]:
     """Read what another system found in the recordings of explanation archives.
 
@@ -327,15 +361,5 @@ def read_decisions(path: str | Path, archives: Sequence[str | Path]) -> dict[str
     for name in archives:
         with ExplanationArchive(name) as archive:
             uris += archive.uris
-    lacking = [uri for uri in uris if uri not in decisions]
-    if uris and len(lacking) == len(uris):
-        raise AnnotationError(
-            f"{path}: has none of the explained recordings, such as {uris[0]}; check that both "
-            "name them alike"
-        )
-    if lacking:
-        log.warning(
-            f"{path}: has nothing for {len(lacking)} of {len(uris)} recordings, such as "
-            f"{lacking[0]}: no decision is shared there"
-        )
+    check_covered(path, decisions, uris, "no decision is shared there")
     return decisions

@@ -16,11 +16,10 @@ from audioseg_xai.annotation import Segment
 from audioseg_xai.corpora.coverage import by_label, covered, labelled, warn_of_own_overlaps
 from audioseg_xai.corpora.labelled import Corpus, Labelled
 from audioseg_xai.corpora.layout import index_files, pick, unexpected
-from audioseg_xai.corpora.loose import check_id, own_lines, parse_lines, read_list, rttm_line
+from audioseg_xai.corpora.loose import check_id, class_line, own_lines, parse_lines, read_list
 from audioseg_xai.corpora.report import Report
 from audioseg_xai.corpora.transcriber import read_trs
-from audioseg_xai.errors import AnnotationError, CorpusError, LabelError
-from audioseg_xai.labels import canonical
+from audioseg_xai.errors import AnnotationError, CorpusError
 
 CLASSES = ("speech", "music", "noise")
 
@@ -125,17 +124,10 @@ def _from_rttm(uri: str, audio: Path, source: Path, report: Report) -> Labelled:
 
 
 def _class_line(line: str) -> tuple[str, Segment] | None:
-    found = rttm_line(line)
-    if found is None:
-        return None
-    uri, segment = found
-    try:
-        label = canonical(segment.label)
-    except LabelError as error:
-        raise AnnotationError(f"{error}; correct the label") from None
-    if label not in CLASSES:
-        raise AnnotationError(f"{label} is not annotated in Albayzin; remove the line")
-    return uri, Segment(segment.onset, segment.offset, label)
+    found = class_line(line)
+    if found is not None and found[1].label not in CLASSES:
+        raise AnnotationError(f"{found[1].label} is not annotated in Albayzin; remove the line")
+    return found
 
 
 def _from_trs(uri: str, audio: Path, source: Path, report: Report) -> Labelled:

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from audioseg_xai.annotation import Region, Segment, merge_regions
-from audioseg_xai.corpora.loose import check_id, parse_lines, rttm_line, uem_line
+from audioseg_xai.corpora.loose import check_id, class_line, parse_lines, uem_line
 from audioseg_xai.corpora.report import Report
 from audioseg_xai.datadir import DataDir, audio_path, read_classes, seconds, table_fields
-from audioseg_xai.errors import AnnotationError, DataDirError, LabelError
-from audioseg_xai.labels import canonical
+from audioseg_xai.errors import DataDirError
 
 FILES = ("wav.scp", "reco2dur", "ref.rttm", "all.uem", "classes")
 
@@ -111,20 +110,8 @@ def _segments(path: Path, report: Report) -> dict[str, list[Segment]]:
         return {}
     return {
         uri: sorted(found)
-        for uri, found in _collected(parse_lines(path, report, _class_line)).items()
+        for uri, found in _collected(parse_lines(path, report, class_line)).items()
     }
-
-
-def _class_line(line: str) -> tuple[str, Segment] | None:
-    found = rttm_line(line)
-    if found is None:
-        return None
-    uri, segment = found
-    try:
-        label = canonical(segment.label)
-    except LabelError as error:
-        raise AnnotationError(f"{error}; correct the label") from None
-    return uri, Segment(segment.onset, segment.offset, label, segment.confidence)
 
 
 def _group_line(line: str) -> tuple[str, str]:

@@ -12,7 +12,8 @@ from typing import TypeVar
 
 from audioseg_xai.annotation import Region, Segment, check_uri, read_rttm, read_uem
 from audioseg_xai.corpora.report import Report
-from audioseg_xai.errors import AnnotationError, AudiosegError, CorpusError
+from audioseg_xai.errors import AnnotationError, AudiosegError, CorpusError, LabelError
+from audioseg_xai.labels import canonical
 
 EMPTY = "copy it again; where nothing sounds, say so with a comment line that begins with ';;'"
 
@@ -143,6 +144,25 @@ def rttm_line(line: str) -> tuple[str, Segment] | None:
     for uri, segments in read_rttm(io.StringIO(line), raw_labels=True).items():
         return uri, segments[0]
     return None
+
+
+def class_line(line: str) -> tuple[str, Segment] | None:
+    """Return uri and segment, labelled with a class, of an RTTM line; None for a comment.
+
+    Raises
+    ------
+    AnnotationError
+        If it is not understood, or the label is no class.
+    """
+    found = rttm_line(line)
+    if found is None:
+        return None
+    uri, segment = found
+    try:
+        label = canonical(segment.label)
+    except LabelError as error:
+        raise AnnotationError(f"{error}; correct the label") from None
+    return uri, Segment(segment.onset, segment.offset, label, segment.confidence)
 
 
 def uem_line(line: str) -> tuple[str, Region] | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from audioseg_xai.annotation import Region, Segment, crop, merge_regions, read_rttm, read_uem
-from audioseg_xai.errors import AnnotationError
+from audioseg_xai.explanation_archive import check_covered
 from audioseg_xai.labels import CLASSES, parse_classes
 from audioseg_xai.report.regions import Finding, Lane, disagreements
 
@@ -117,17 +117,8 @@ def _read(
     name: str, path: Path, uris: Sequence[str], wanted: tuple[str, ...] | None, reference: bool
 ) -> System:
     annotations = read_rttm(path)
-    lacking = [uri for uri in uris if uri not in annotations]
-    if uris and len(lacking) == len(uris):
-        raise AnnotationError(
-            f"{path}: has none of the explained recordings, such as {uris[0]}; check that both "
-            "name them alike"
-        )
-    if lacking:
-        log.warning(
-            f"{path}: has nothing for {len(lacking)} of {len(uris)} recordings, such as "
-            f"{lacking[0]}: " + ("not compared with it" if reference else "taken as silent")
-        )
+    consequence = "not compared with it" if reference else "taken as silent"
+    check_covered(path, annotations, uris, consequence)
     occurring = {segment.label for found in annotations.values() for segment in found}
     return System(name, annotations, wanted or _in_order(occurring), reference)
 
