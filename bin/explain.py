@@ -16,7 +16,7 @@ from audioseg_xai.recordings import (
     processing_options,
     recording_options,
 )
-from audioseg_xai.report.paths import output_paths
+from audioseg_xai.report.paths import FIGURES, output_paths
 
 if TYPE_CHECKING:
     from audioseg_xai.report.page import Media
@@ -86,7 +86,7 @@ def cli(
             )
         hdf5 = rttm.with_suffix(".h5") if rttm is not None else None
     uris = [recording.uri for recording in recordings]
-    figures = output_paths(uris, figure, "--figure", (".png", ".pdf", ".svg"))
+    figures = output_paths(uris, figure, "--figure", FIGURES)
     reports = output_paths(uris, report, "--report", (".html", ".htm"))
     if reports and any(recording.path == STDIN for recording in recordings):
         raise UsageError("--report: standard input is gone once it was read: save it first")

@@ -11,6 +11,7 @@ import click
 from audioseg_xai.cli import command, log, progress
 from audioseg_xai.files import write_text_atomic
 from audioseg_xai.recordings import Recording, check_outputs, processing_options, recording_options
+from audioseg_xai.report.paths import check_suffix
 
 
 @command("faithfulness")
@@ -49,6 +50,7 @@ def cli(
     explanation that does not beat its random control explains nothing.
     """
     check_outputs(recordings, [json_path, markdown, figure])
+    check_suffix(figure, "--figure")
     from audioseg_xai.config import parse_config
     from audioseg_xai.faithfulness.evaluation import FaithfulnessConfig
     from audioseg_xai.faithfulness.study import Limits, study

@@ -9,9 +9,9 @@ from pathlib import Path
 import click
 
 from audioseg_xai.cli import command, log, seed_option
-from audioseg_xai.errors import UsageError
 from audioseg_xai.files import write_text_atomic
 from audioseg_xai.recordings import Recording, check_outputs
+from audioseg_xai.report.paths import check_suffix
 
 
 @command()
@@ -56,8 +56,7 @@ def cli(
     """
     inputs = [path for path in (*archives, labels, train_list, test_list) if path]
     check_outputs([Recording(p.name, str(p)) for p in inputs], [json_path, markdown, figure])
-    if figure is not None and figure.suffix.lower() not in (".png", ".pdf", ".svg"):
-        raise UsageError(f"--figure {figure}: must end in .png, .pdf or .svg")
+    check_suffix(figure, "--figure")
     from audioseg_xai.probing.probe import ProbeConfig, probe_archives
     from audioseg_xai.probing.tables import sheets
     from audioseg_xai.provenance import provenance

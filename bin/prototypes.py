@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from audioseg_xai.cli import command, log
-from audioseg_xai.errors import UsageError
 from audioseg_xai.recordings import Recording, check_outputs
+from audioseg_xai.report.paths import check_suffix
 
 
 @command("prototypes")
@@ -41,8 +41,7 @@ def cli(
     """
     inputs = [*archives, *([agree_with] if agree_with else [])]
     check_outputs([Recording(path.name, str(path)) for path in inputs], [output, figure])
-    if figure is not None and figure.suffix.lower() not in (".png", ".pdf", ".svg"):
-        raise UsageError(f"--figure {figure}: must end in .png, .pdf or .svg")
+    check_suffix(figure, "--figure")
     from audioseg_xai.characteristics import describe, print_characteristics
     from audioseg_xai.explain import prototypes
     from audioseg_xai.explanation_archive import (

@@ -200,3 +200,11 @@ def test_the_command_writes_table_figures_and_curves(tmp_path):
     assert found["provenance"]["config"]["mask"] == "power"
     assert "| all |" in (tmp_path / "f.md").read_text()
     assert (tmp_path / "f.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_figure_that_cannot_be_drawn_is_refused_before_the_work(tmp_path):
+    audio = write_sound(tmp_path / "good.wav")
+    words = ["faithfulness", str(audio), "--model", "nowhere", "--figure", str(tmp_path / "f.gif")]
+    done = CliRunner().invoke(cli.main, words)
+    assert done.exit_code == 2
+    assert "--figure" in done.stderr and "must end in .png, .pdf or .svg" in done.stderr

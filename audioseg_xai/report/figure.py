@@ -19,11 +19,10 @@ from audioseg_xai.errors import UsageError
 from audioseg_xai.explain import Explanation, Prototypes, Readout, class_spectra
 from audioseg_xai.files import atomic_path
 from audioseg_xai.report.overview import Overview
+from audioseg_xai.report.paths import FIGURES
 
 COLOURS = {"speech": "#0072B2", "music": "#E69F00", "noise": "#009E73", "overlap": "#CC79A7"}
 """Of each class, told apart by colour-blind people too (Okabe and Ito, 2008)."""
-
-SUFFIXES = (".png", ".pdf", ".svg")
 
 _STYLE: dict[Any, Any] = {
     "font.size": 9,
@@ -125,8 +124,8 @@ def save_figure(figure: Figure, path: str | Path) -> None:
     UsageError
         If the suffix is another one.
     """
-    if Path(path).suffix.lower() not in SUFFIXES:
-        raise UsageError(f"{path}: a figure must end in {', '.join(SUFFIXES)}")
+    if Path(path).suffix.lower() not in FIGURES:
+        raise UsageError(f"{path}: a figure must end in {', '.join(FIGURES)}")
     with atomic_path(path) as temporary, rc_context(_STYLE):
         figure.savefig(temporary, dpi=160)
 

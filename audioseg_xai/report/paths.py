@@ -7,6 +7,9 @@ from pathlib import Path
 
 from audioseg_xai.errors import UsageError
 
+FIGURES = (".png", ".pdf", ".svg")
+"""What a figure may end in."""
+
 
 def output_paths(
     uris: Sequence[str], pattern: str | None, option: str, suffixes: Sequence[str]
@@ -31,14 +34,25 @@ def output_paths(
     """
     if pattern is None:
         return {}
-    if Path(pattern).suffix.lower() not in suffixes:
-        raise UsageError(f"{option} {pattern}: must end in {_alternatives(suffixes)}")
+    check_suffix(pattern, option, suffixes)
     if len(uris) > 1 and "{uri}" not in pattern:
         raise UsageError(
             f"{option} {pattern}: {len(uris)} recordings need as many files: put {{uri}} into the "
             "name"
         )
     return {uri: Path(pattern.replace("{uri}", uri.replace("/", "_"))) for uri in uris}
+
+
+def check_suffix(path: str | Path | None, option: str, suffixes: Sequence[str] = FIGURES) -> None:
+    """Refuse a path that ends in none of `suffixes`, before any work is done; None is no path.
+
+    Raises
+    ------
+    UsageError
+        If it ends in something else.
+    """
+    if path is not None and Path(path).suffix.lower() not in suffixes:
+        raise UsageError(f"{option} {path}: must end in {_alternatives(suffixes)}")
 
 
 def _alternatives(names: Sequence[str]) -> str:
