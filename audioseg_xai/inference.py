@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -165,8 +166,10 @@ class Segmenter:
         config = self.network.config
         if config.window is not None:
             return WindowStream(function, config.window, config.window_step)
-        context = config.front_end.receptive_field + config.tcn.receptive_field
-        return ContextStream(function, context, self.chunk)
+        # Chunks begin where the front end, stepping over frames from the first, has an output.
+        stride = config.front_end.stride
+        chunk = stride * math.ceil(self.chunk / stride)
+        return ContextStream(function, config.context, chunk)
 
     def _spectrograms(self, samples: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
         config = self.network.config

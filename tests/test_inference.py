@@ -15,7 +15,7 @@ from audioseg_xai.errors import ModelError
 from audioseg_xai.features import log_spectrogram
 from audioseg_xai.frames import num_frames
 from audioseg_xai.inference import Chunk, Segmenter
-from audioseg_xai.models.front_end import FeatureFrontEndConfig
+from audioseg_xai.models.front_end import FeatureFrontEndConfig, SpectrogramFrontEndConfig
 from audioseg_xai.models.networks import Student, StudentConfig, Teacher, TeacherConfig
 from audioseg_xai.models.tcn import TCNConfig
 from audioseg_xai.models.windows import windowed
@@ -65,6 +65,22 @@ def test_cuts_make_no_difference(chunk: int, sizes: list[int]) -> None:
         joined(cut, "probabilities"), joined(whole, "probabilities"), atol=1e-5
     )
     assert segments(cut) == segments(whole) != []
+
+
+@pytest.mark.parametrize("stride", [2, 3])
+@pytest.mark.parametrize("chunk", [16, 77, 101])
+def test_a_front_end_that_steps_over_frames_steps_alike_however_it_is_cut(
+    stride: int, chunk: int
+) -> None:
+    front_end = SpectrogramFrontEndConfig(bands=16, channels=(4, 4, 4), stride=stride)
+    network = Student(student_config(front_end=front_end)).eval()
+    whole = list(Segmenter(network).process([SOUND]))
+    cut = list(Segmenter(network, chunk=chunk).process(blocks(SOUND, [5000, 2777])))
+    assert len(whole) == 1 < len(cut)
+    assert len(joined(cut, "probabilities")) == num_frames(len(SOUND))
+    np.testing.assert_allclose(
+        joined(cut, "probabilities"), joined(whole, "probabilities"), atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("length", [400, 401, 719, 720, 5000])

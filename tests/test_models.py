@@ -15,9 +15,20 @@ from audioseg_xai.features import SpectrogramConfig, log_spectrogram
 from audioseg_xai.models.card import render_card
 from audioseg_xai.models.directory import ModelConfig, load_model, save_model
 from audioseg_xai.models.fold import folded
-from audioseg_xai.models.front_end import FeatureFrontEndConfig, WindowNorm, mel_matrix
+from audioseg_xai.models.front_end import (
+    FeatureFrontEndConfig,
+    SpectrogramFrontEndConfig,
+    WindowNorm,
+    mel_matrix,
+)
 from audioseg_xai.models.level import LevelConfig, LevelNorm
-from audioseg_xai.models.networks import Student, StudentConfig, Teacher, TeacherConfig
+from audioseg_xai.models.networks import (
+    Student,
+    StudentConfig,
+    Teacher,
+    TeacherConfig,
+    interpolated,
+)
 from audioseg_xai.models.tcn import TCN, SeparableBlock, TCNConfig
 from tests.dummies import load_student, save_student, sound, student, student_config
 
@@ -60,7 +71,7 @@ def test_mel_bands_average() -> None:
 
 def test_outputs_see_no_further_than_the_receptive_field() -> None:
     network = student()
-    reach = network.config.front_end.receptive_field + network.config.tcn.receptive_field
+    reach = network.config.context
     inputs = torch.rand(1, 60, 257) * 10
     changed = inputs.clone()
     changed[:, 30] += 5
@@ -68,6 +79,26 @@ def test_outputs_see_no_further_than_the_receptive_field() -> None:
     moved = (before.activations != after.activations).any(dim=2)[0].nonzero().squeeze(1)
     assert 30 - reach <= moved.min() <= moved.max() <= 30 + reach
     assert reach == 2 + 3
+
+
+def test_embeddings_are_interpolated_between_the_frames_they_belong_to() -> None:
+    outputs = torch.tensor([0.0, 3.0, -3.0]).view(1, 3, 1)
+    assert interpolated(outputs, 1, 3).flatten().tolist() == [0, 3, -3]
+    assert interpolated(outputs, 3, 8).flatten().tolist() == [0, 1, 2, 3, 1, -1, -3, -3]
+
+
+def test_a_stride_costs_no_weights_and_needs_a_second_convolution() -> None:
+    strided = student_config(
+        front_end=SpectrogramFrontEndConfig(bands=16, channels=(4, 4), stride=2)
+    )
+    network = Student(strided)
+    seen = torch.zeros(1, 60, 257, requires_grad=True)
+    network.eval()(seen).logits[0, 30].sum().backward()
+    assert seen.grad is not None
+    reached = seen.grad[0].abs().sum(dim=1).nonzero().squeeze(1)
+    assert 30 - strided.context <= reached.min() < 30 < reached.max() <= 30 + strided.context
+    with pytest.raises(ValueError, match="two convolutions"):
+        SpectrogramFrontEndConfig(channels=(4,), stride=2)
 
 
 def test_activations_are_not_negative_and_logits_are_linear_in_them() -> None:

@@ -38,8 +38,9 @@ class Decision:
         self, network: Student, log_power: torch.Tensor, start: int, stop: int, class_index: int
     ) -> None:
         config = network.config
-        context = config.front_end.receptive_field + config.tcn.receptive_field
+        context = config.context
         first = max(start - context, 0)
+        first -= first % config.front_end.stride  # where outputs of the recording lie
         self.network, self.class_index = network, class_index
         self.log_power = log_power[first : stop + context]
         self.frames = slice(start - first, stop - first)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import nn
 
 from audioseg_xai.config import Config
 from audioseg_xai.errors import ModelError
 from audioseg_xai.frames import SAMPLE_RATE
 from audioseg_xai.upstream import UpstreamConfig
+
+_STRIDED = 1
+"""The convolution that steps over frames: the first one is cheap and sees them all."""
 
 
 class SpectrogramFrontEndConfig(Config):
@@ -24,16 +27,27 @@ class SpectrogramFrontEndConfig(Config):
         Mel bands that the bins are averaged into.
     channels : tuple of int
         Output channels of the 2-D convolutions; each halves the number of bands.
+    stride : int
+        Frames from one output to the next: the second convolution steps over frames, and all that
+        follows costs as much less. The embedding is interpolated back to every frame.
     """
 
     kind: Literal["spectrogram"] = "spectrogram"
     bands: int = Field(default=80, ge=8)
     channels: tuple[int, ...] = (16, 32, 48)
+    stride: int = Field(default=1, ge=1, le=4)
+
+    @model_validator(mode="after")
+    def _stride_has_its_convolution(self) -> Self:
+        if self.stride > 1 and len(self.channels) <= _STRIDED:
+            raise ValueError("'stride' needs two convolutions or more")
+        return self
 
     @property
     def receptive_field(self) -> int:
         """Frames that an output sees on each side of its own."""
-        return len(self.channels)
+        before = min(len(self.channels), _STRIDED + 1)
+        return before + (len(self.channels) - before) * self.stride
 
 
 class FeatureFrontEndConfig(Config):
@@ -57,6 +71,11 @@ class FeatureFrontEndConfig(Config):
     layers: int = Field(default=1, ge=1)
     norm: Literal["frame", "window"] = "frame"
     upstream: UpstreamConfig | None = None
+
+    @property
+    def stride(self) -> int:
+        """An output a frame."""
+        return 1
 
     @property
     def receptive_field(self) -> int:
@@ -89,9 +108,10 @@ class SpectrogramFrontEnd(nn.Module):
         self.register_buffer("mel", mel_matrix(config.bands, num_bins), persistent=False)
         layers: list[nn.Module] = [nn.BatchNorm2d(1)]
         inputs, bands = 1, config.bands
-        for channels in config.channels:
+        for number, channels in enumerate(config.channels):
+            stride = (config.stride if number == _STRIDED else 1, 2)
             layers += [
-                nn.Conv2d(inputs, channels, 3, stride=(1, 2), padding=1, bias=False),
+                nn.Conv2d(inputs, channels, 3, stride=stride, padding=1, bias=False),
                 nn.BatchNorm2d(channels),
                 nn.ReLU(inplace=True),
             ]
@@ -102,7 +122,7 @@ class SpectrogramFrontEnd(nn.Module):
         self.projection = nn.Conv1d(inputs * bands, outputs, 1)
 
     def forward(self, spectrogram: torch.Tensor) -> torch.Tensor:
-        """Map (B, T, F) to (B, channels, T)."""
+        """Map (B, T, F) to (B, channels, ceil(T / stride))."""
         bands = (spectrogram @ self.mel).unsqueeze(1)
         maps = self.convolutions(bands.contiguous(memory_format=torch.channels_last))
         projected: torch.Tensor = self.projection(maps.transpose(2, 3).flatten(1, 2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal, NamedTuple, Self
 
 import torch
@@ -79,7 +80,15 @@ class NetworkConfig(Config):
         """Frames of input that an output sees on each side of its own, level included."""
         if self.window is not None:
             return self.level.context + self.window - 1
-        return self.level.context + self.front_end.receptive_field + self.tcn.receptive_field
+        return self.level.context + self.context
+
+    @property
+    def context(self) -> int:
+        """Frames of normalised input that an output sees on each side; a multiple of the stride."""
+        stride = self.front_end.stride
+        interpolated = stride if stride > 1 else 0
+        seen = self.front_end.receptive_field + stride * self.tcn.receptive_field + interpolated
+        return stride * math.ceil(seen / stride)
 
 
 class TeacherConfig(NetworkConfig):
@@ -117,6 +126,7 @@ class Network(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.level_norm = LevelNorm(config.level, config.spectrogram.fft_size)
+        self.stride = config.front_end.stride
         bins, channels = config.spectrogram.num_bins, config.tcn.channels
         self.front_end = build_front_end(config.front_end, bins, channels)
         self.tcn = TCN(config.tcn)
@@ -124,7 +134,31 @@ class Network(nn.Module):
     def embed(self, inputs: torch.Tensor) -> torch.Tensor:
         """Map inputs (B, T, F or D), or (B, T, L, D), to an embedding (B, T, channels)."""
         embedding: torch.Tensor = self.tcn(self.front_end(inputs))
-        return embedding.transpose(1, 2)
+        return interpolated(embedding.transpose(1, 2), self.stride, inputs.shape[1])
+
+
+def interpolated(embedding: torch.Tensor, stride: int, frames: int) -> torch.Tensor:
+    """Interpolate between outputs that lie `stride` frames apart; after the last, it is held.
+
+    Parameters
+    ----------
+    embedding : torch.Tensor, shape (B, ceil(T / stride), channels)
+        Output i belongs to frame ``stride i``.
+    stride : int
+        Frames from one output to the next.
+    frames : int
+        T.
+
+    Returns
+    -------
+    torch.Tensor, shape (B, T, channels)
+        One a frame.
+    """
+    if stride == 1:
+        return embedding
+    following = torch.cat([embedding[:, 1:], embedding[:, -1:]], dim=1)
+    steps = [torch.lerp(embedding, following, step / stride) for step in range(stride)]
+    return torch.stack(steps, dim=2).flatten(1, 2)[:, :frames]
 
 
 class Teacher(Network):

@@ -107,5 +107,4 @@ def _stream(network: Teacher | Student, entry: ArchiveEntry) -> ContextStream | 
     if config.window is not None:
         return WindowStream(infer, config.window, config.window_step)
     chunk = _CHUNK if listens_to_features(config) else entry.num_frames
-    context = config.front_end.receptive_field + config.tcn.receptive_field
-    return ContextStream(infer, context, chunk)
+    return ContextStream(infer, config.context, chunk)
