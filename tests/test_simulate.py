@@ -36,7 +36,7 @@ from audioseg_xai.simulate.config import AudibleLabels, RoomConfig, SpeechLabels
 from audioseg_xai.simulate.material import repeat
 from audioseg_xai.simulate.mixture import num_recordings
 from audioseg_xai.simulate.noises import BEDS, EVENTS
-from audioseg_xai.simulate.rooms import reverberate, room_bank
+from audioseg_xai.simulate.rooms import headset_response, reverberate, room_bank
 from audioseg_xai.simulate.speech import Speakers, Voice, find_activity
 from audioseg_xai.simulate.stock import SourceReader
 
@@ -248,6 +248,16 @@ def test_casting_gives_different_voices_and_no_more_than_there_are(stock: Stock)
 # --- rooms and channel ----------------------------------------------------------------------------
 
 
+def test_headsets_hear_a_voice_once_loud_and_again_later_and_weaker() -> None:
+    response = headset_response(4, np.random.default_rng(0))
+    taps = np.flatnonzero(response)
+    assert taps[0] == 0
+    assert len(taps) == 4
+    assert 0.0015 * 16000 - 1 <= taps[1] <= taps[-1] <= 0.012 * 16000 + 1
+    assert response[taps[1:]].max() <= response[0] * 10 ** (-10 / 20)
+    assert np.linalg.norm(response) == pytest.approx(1)
+
+
 def test_a_room_keeps_the_direct_sound_in_its_place() -> None:
     bank = room_bank(RoomConfig(rooms=2, positions=3), np.random.default_rng(0))
     click = np.zeros(RATE, np.float32)
@@ -345,10 +355,16 @@ def test_scenes_hold_what_they_are_named_after(
         assert all(s.offset <= mixture.samples.size / RATE + 1e-9 for s in mixture.segments)
 
 
-def test_speech_labels_of_a_recording_are_where_the_tones_are(stock: Stock) -> None:
+@pytest.mark.parametrize("headsets", [0.0, 1.0])
+def test_speech_labels_of_a_recording_are_where_the_tones_are(
+    stock: Stock, headsets: float
+) -> None:
     dry = {"meeting": 0.0, "debate": 0.0, "broadcast": 0.0, "street": 0.0}
     settings_ = config(
-        scenes=only("meeting"), rooms={"rooms": 0, **dry}, noise={"meeting_events": 0.0}, **STRICT
+        scenes=only("meeting"),
+        rooms={"rooms": 0, "headsets": headsets, **dry},
+        noise={"meeting_events": 0.0},
+        **STRICT,
     )
     for index in range(5):
         mixture = Simulator(stock, settings_, 0).mixture(index, keep_stems=True)

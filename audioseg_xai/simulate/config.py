@@ -128,6 +128,9 @@ class RoomConfig(Config):
     street: Probability = 0.3
     music: Probability = 0.2
     noise: Probability = 0.2
+    headsets: Probability = Field(
+        default=0.0, description="share of conversations outside rooms with a microphone a speaker"
+    )
 
 
 class ChannelConfig(Config):

@@ -12,6 +12,8 @@ from audioseg_xai.simulate.config import RoomConfig
 _SOUND_SPEED = 343.0
 _IMAGE_ORDER = 10
 _MIXING_SECONDS = 0.05
+_LEAK_SECONDS = (0.0015, 0.012)  # half a metre to four
+_LEAK_DECIBELS = (-35.0, -10.0)
 _FRACTIONAL_DELAY = 40  # pyroomacoustics centres its 81-tap fractional delays on this sample
 
 
@@ -37,6 +39,32 @@ def room_bank(config: RoomConfig, rng: np.random.Generator) -> list[list[Floats]
 def reverberate(samples: Floats, response: Floats) -> Floats:
     """Return `samples` as heard through `response`, with the tail, shape (N + taps - 1,)."""
     return np.asarray(oaconvolve(samples, response), np.float32)
+
+
+def headset_response(microphones: int, rng: np.random.Generator) -> Floats:
+    """Return how a voice sounds in the sum of the headset microphones of a conversation.
+
+    Its own microphone hears it at once, those of the others some milliseconds later and weaker: a
+    comb filter that no room has.
+
+    Parameters
+    ----------
+    microphones : int
+        Microphones in the sum, one a speaker.
+    rng : numpy.random.Generator
+        Decides distances and levels.
+
+    Returns
+    -------
+    ndarray, shape (taps,)
+        Of unit energy; the own microphone is tap 0.
+    """
+    delays = rng.uniform(*_LEAK_SECONDS, microphones - 1)
+    levels = rng.uniform(*_LEAK_DECIBELS, microphones - 1)
+    response = np.zeros(round(_LEAK_SECONDS[1] * SAMPLE_RATE) + 1)
+    response[0] = 1.0
+    np.add.at(response, np.rint(delays * SAMPLE_RATE).astype(int), 10 ** (levels / 20))
+    return np.asarray(response / np.linalg.norm(response), np.float32)
 
 
 def _room(config: RoomConfig, rng: np.random.Generator) -> list[Floats]:

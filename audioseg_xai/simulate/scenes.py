@@ -17,7 +17,7 @@ from audioseg_xai.simulate.canvas import Canvas
 from audioseg_xai.simulate.channel import fade_ends, follow, set_level
 from audioseg_xai.simulate.config import Range, SimulationConfig
 from audioseg_xai.simulate.material import Material
-from audioseg_xai.simulate.rooms import reverberate
+from audioseg_xai.simulate.rooms import headset_response, reverberate
 from audioseg_xai.simulate.speech import Speakers, Voice, length
 
 
@@ -98,7 +98,8 @@ def cast(stage: Stage, number: int, spread: float, room: float, guest: float = 0
     """Return up to `number` voices, in one room or none, at most `spread` dB apart."""
     rng, config = stage.rng, stage.config
     places = list(stage.bank[int(rng.integers(len(stage.bank)))]) if stage.bank else []
-    in_room = bool(places) and stage.chance(room)
+    if not (places and stage.chance(room)):
+        places = _headsets(stage, number)
     voices = []
     for position, group in enumerate(stage.speakers().cast(rng, number)):
         lower = 0.0 if position == 0 else float(rng.uniform(0, spread))
@@ -108,11 +109,19 @@ def cast(stage: Stage, number: int, spread: float, room: float, guest: float = 0
                 group=group,
                 level=config.reference_level - lower,
                 speed=round(stage.uniform(config.speech.speed), 2),
-                response=places[int(rng.integers(len(places)))] if in_room else None,
+                response=places[int(rng.integers(len(places)))] if places else None,
                 telephone=position > 0 and stage.chance(guest),
             )
         )
     return voices
+
+
+def _headsets(stage: Stage, number: int) -> list[Floats]:
+    share = stage.config.rooms.headsets
+    # The dice are left alone where the share is 0: recordings of older configurations stay.
+    if number == 1 or share == 0 or not stage.chance(share):
+        return []
+    return [headset_response(number, stage.rng) for _ in range(number)]
 
 
 def converse(stage: Stage, talk: Talk, start: float, end: float) -> None:
