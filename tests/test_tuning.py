@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from numpy.typing import NDArray
 
 from audioseg_xai import cli
 from audioseg_xai.archive import ArchiveEntry, write_index, write_recording
@@ -29,7 +30,20 @@ def test_tuning_finds_the_threshold_that_separates() -> None:
 def test_of_equal_thresholds_the_one_nearest_to_a_half_is_taken() -> None:
     labels = np.repeat([[0], [1]], 50, axis=0).astype(np.int8)
     probabilities = np.where(labels == 1, 0.9, 0.1)
-    assert tune([(probabilities, labels)], ("a",), ["a"])[0]["a"].onset == 0.5
+    rule = tune([(probabilities, labels)], ("a",), ["a"])[0]["a"]
+    assert (rule.onset, rule.offset) == (0.5, 0.5)
+
+
+def test_a_gain_that_few_recordings_show_moves_no_threshold() -> None:
+    def recording(quiet: int) -> tuple[NDArray[np.float64], NDArray[np.int8]]:
+        labels = np.repeat([[0], [1]], 50, axis=0).astype(np.int8)
+        probabilities = np.where(labels == 1, 0.9, 0.1)
+        probabilities[50 : 50 + quiet] = 0.3  # found only by a lower threshold
+        return probabilities, labels
+
+    one_of_ten = [recording(0)] * 9 + [recording(20)]
+    assert tune(one_of_ten, ("a",), ["a"])[0]["a"].onset == 0.5
+    assert tune([recording(20)] * 10, ("a",), ["a"])[0]["a"].onset == 0.3
 
 
 def test_tuning_needs_an_active_frame() -> None:

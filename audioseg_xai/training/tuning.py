@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 
 import numpy as np
@@ -30,11 +30,12 @@ def tune(
     """Search the rule with the best pooled F1 over frames, one class at a time.
 
     First the threshold; then the offset threshold; then gaps and durations together. Each step
-    starts from the best of the one before. Of the thresholds whose F1 is within two standard errors
-    of the best (bootstrap over recordings), so not significantly worse, the one nearest to 0.5 is
-    taken: what few validation recordings gain by an extreme threshold does not carry over to
-    others. It is the rule of one standard error of Breiman et al., Classification and Regression
-    Trees, 1984, with two, because recordings of the same source are not independent.
+    starts from the choice of the one before. Of the thresholds whose F1 is within two standard
+    errors of the best (bootstrap over recordings), so not significantly worse, the one nearest to
+    0.5 is taken, and of such offset thresholds the highest: what few validation recordings gain by
+    an extreme threshold does not carry over to others. It is the rule of one standard error of
+    Breiman et al., Classification and Regression Trees, 1984, with two, because recordings of the
+    same source are not independent.
 
     Parameters
     ----------
@@ -66,9 +67,9 @@ def tune(
                 f"{name} is active in no validation recording: cannot tune it: "
                 f"add validation recordings with {name}"
             )
-        rule = _moderate_threshold(pairs)
-        for candidates in (_offsets, _durations):
-            rule = max(candidates(rule), key=lambda tried: _figures(pairs, tried)["F1"])
+        rule = min(_not_worse(pairs, _thresholds()), key=lambda tried: abs(tried.onset - 0.5))
+        rule = max(_not_worse(pairs, _offsets(rule)), key=lambda tried: tried.offset)
+        rule = max(_durations(rule), key=lambda tried: _figures(pairs, tried)["F1"])
         decoding[name], metrics[name] = rule, _figures(pairs, rule)
     return decoding, metrics
 
@@ -83,14 +84,16 @@ def decide_frames(probabilities: NDArray[np.floating], rule: ClassDecoding) -> N
     return active
 
 
-def _moderate_threshold(pairs: Sequence[_Column]) -> ClassDecoding:
-    rules = [ClassDecoding(onset=onset, offset=onset) for onset in _ONSETS]
+def _not_worse(
+    pairs: Sequence[_Column], candidates: Iterable[ClassDecoding]
+) -> list[ClassDecoding]:
+    """Return the rules whose F1 is within two standard errors of the best."""
+    rules = list(candidates)
     counts = [_counts(pairs, rule) for rule in rules]
     quality = [_f1(each.sum(axis=0)) for each in counts]
     best = int(np.argmax(quality))
     enough = quality[best] - _TOLERATED * _standard_error(counts[best])
-    good = [rule for rule, f1 in zip(rules, quality, strict=True) if f1 >= enough]
-    return min(good, key=lambda rule: abs(rule.onset - 0.5))
+    return [rule for rule, f1 in zip(rules, quality, strict=True) if f1 >= enough]
 
 
 def _standard_error(counts: NDArray[np.int64]) -> float:
@@ -98,6 +101,10 @@ def _standard_error(counts: NDArray[np.int64]) -> float:
     rng = np.random.default_rng(0)
     drawn = rng.integers(len(counts), size=(_RESAMPLES, len(counts)))
     return float(np.std([_f1(counts[chosen].sum(axis=0)) for chosen in drawn]))
+
+
+def _thresholds() -> Iterator[ClassDecoding]:
+    return (ClassDecoding(onset=onset, offset=onset) for onset in _ONSETS)
 
 
 def _offsets(best: ClassDecoding) -> Iterator[ClassDecoding]:
