@@ -87,13 +87,18 @@ def decide_frames(probabilities: NDArray[np.floating], rule: ClassDecoding) -> N
 def _not_worse(
     pairs: Sequence[_Column], candidates: Iterable[ClassDecoding]
 ) -> list[ClassDecoding]:
-    """Return the rules whose F1 is within two standard errors of the best."""
+    """Return the rules whose F1 is within two standard errors of the best.
+
+    The errors are those of the difference of two figures from independent recordings, which is
+    more than the difference on the same recordings varies: what is kept here is meant for others.
+    """
     rules = list(candidates)
     counts = [_counts(pairs, rule) for rule in rules]
-    quality = [_f1(each.sum(axis=0)) for each in counts]
+    quality = np.array([_f1(each.sum(axis=0)) for each in counts])
+    errors = np.array([_standard_error(each) for each in counts])
     best = int(np.argmax(quality))
-    enough = quality[best] - _TOLERATED * _standard_error(counts[best])
-    return [rule for rule, f1 in zip(rules, quality, strict=True) if f1 >= enough]
+    near = quality[best] - quality <= _TOLERATED * np.hypot(errors, errors[best])
+    return [rule for rule, kept in zip(rules, near, strict=True) if kept]
 
 
 def _standard_error(counts: NDArray[np.int64]) -> float:
