@@ -20,6 +20,7 @@ _ONSETS = tuple(round(0.05 * step, 2) for step in range(1, 20))
 _OFFSET_RATIOS = (1.0, 0.85, 0.7)
 _GAPS = (0.0, 0.1, 0.2, 0.4, 0.8)
 _DURATIONS = (0.0, 0.1, 0.2, 0.4)
+_USUAL = 0.2  # seconds
 _RESAMPLES = 200
 _TOLERATED = 2.0  # standard errors
 
@@ -32,8 +33,9 @@ def tune(
     First the threshold; then the offset threshold; then gaps and durations together. Each step
     starts from the choice of the one before. Of the thresholds whose F1 is within two standard
     errors of the best (bootstrap over recordings), so not significantly worse, the one nearest to
-    0.5 is taken, and of such offset thresholds the highest: what few validation recordings gain by
-    an extreme threshold does not carry over to others. It is the rule of one standard error of
+    0.5 is taken, of such offset thresholds the highest, and of such gaps and durations those
+    nearest to 0.2 s, which joins syllables and leaves pauses: what few validation recordings gain
+    by extremes does not carry over to others. It is the rule of one standard error of
     Breiman et al., Classification and Regression Trees, 1984, with two, because recordings of the
     same source are not independent.
 
@@ -69,7 +71,7 @@ def tune(
             )
         rule = min(_not_worse(pairs, _thresholds()), key=lambda tried: abs(tried.onset - 0.5))
         rule = max(_not_worse(pairs, _offsets(rule)), key=lambda tried: tried.offset)
-        rule = max(_durations(rule), key=lambda tried: _figures(pairs, tried)["F1"])
+        rule = min(_not_worse(pairs, _durations(rule)), key=_far_from_usual)
         decoding[name], metrics[name] = rule, _figures(pairs, rule)
     return decoding, metrics
 
@@ -120,6 +122,10 @@ def _offsets(best: ClassDecoding) -> Iterator[ClassDecoding]:
 def _durations(best: ClassDecoding) -> Iterator[ClassDecoding]:
     for gap, duration in product(_GAPS, _DURATIONS):
         yield best.model_copy(update={"min_gap": gap, "min_duration": duration})
+
+
+def _far_from_usual(rule: ClassDecoding) -> float:
+    return abs(rule.min_gap - _USUAL) + abs(rule.min_duration - _USUAL)
 
 
 def _figures(pairs: Sequence[_Column], rule: ClassDecoding) -> dict[str, float]:
