@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # The default model, from openly licensed audio: Debian packages (fetched with apt-get, no root
 # needed) and, where you have them, folders of more speech and noise.
-# 80 hours of simulated audio take 9.2 GB, their spectrograms 7.4 GB. Paths start in this folder.
+# 180 hours of simulated audio take 21 GB, their spectrograms 17 GB. Paths start in this folder.
 
-hours=80               # hours of simulated audio to train on
+hours=180              # hours of simulated audio to train on
 valid_hours=1.5        # hours of simulated audio to validate and choose thresholds with
 test_hours=1.5         # hours of simulated audio to test with
 pool=""                # a pool that is there already: nothing is fetched
@@ -15,8 +15,7 @@ components=256         # atoms of the dictionary, as in the student's configurat
 frames=60000           # frames that the dictionary is learned from
 teacher=conf/teacher.yaml    # network and schedule of the teacher
 labels=conf/student_labels.yaml    # what the student starts from: labels alone
-student=conf/student.yaml    # network, schedule and loss of the student
-faithful=conf/faithful.yaml    # of the student that ships, which goes on from there
+student=conf/student.yaml    # network, schedule and loss of the student, which goes on from there
 nj=2                   # processes at once
 
 # shellcheck source-path=SCRIPTDIR source=../common/runner.sh
@@ -54,8 +53,7 @@ simulate() { # simulate NAME HOURS SPLIT SEED CONFIG
 
 stage_1() { # features: spectrograms and frame labels
   for set in train valid; do
-    run_jobs "exp/log/features_$set.log" "$python" "$bin/cache_features.py" \
-      --datadir "data/$set" --output "exp/features/$set" --num-workers "$nj"
+    cache_features "$set" --datadir "data/$set" --output "exp/features/$set"
   done
 }
 
@@ -66,24 +64,23 @@ stage_2() { # dictionary: sparse NMF
 }
 
 stage_3() { # teacher
-  run_jobs exp/log/teacher.log "$python" "$bin/train_teacher.py" -v \
+  run_jobs --gpu --saves exp/log/teacher.log "$python" "$bin/train_teacher.py" -v \
     --train exp/features/train --valid exp/features/valid --config "$teacher" \
     --output exp/teacher --num-workers "$nj"
 }
 
-stage_4() { # distillation: the student, made faithful, and thresholds for both
+stage_4() { # distillation: a student that is faithful, and thresholds for both
   distill labels "$labels"
-  distill distilled "$student" --teacher exp/teacher --start exp/labels
-  distill student "$faithful" --start exp/distilled
+  distill student "$student" --teacher exp/teacher --start exp/labels
   for model in teacher student; do
-    "$python" "$bin/tune.py" --model "exp/$model" --archive exp/features/valid \
-      --name "simulated validation recordings" --manifest "$(sources)/manifest.json" \
+    run_jobs "exp/log/tune_$model.log" "$python" "$bin/tune.py" --model "exp/$model" \
+      --archive exp/features/valid --name "simulated validation recordings" --manifest "$(sources)/manifest.json" \
       --output "exp/${model}_tuned"
   done
 }
 
 distill() { # distill NAME CONFIG [OPTION...]
-  run_jobs "exp/log/$1.log" "$python" "$bin/distill.py" -v --config "$2" --output "exp/$1" \
+  run_jobs --gpu --saves "exp/log/$1.log" "$python" "$bin/distill.py" -v --config "$2" --output "exp/$1" \
     --train exp/features/train --valid exp/features/valid --num-workers "$nj" \
     --dictionary exp/dictionary.safetensors "${@:3}"
 }
@@ -92,8 +89,8 @@ stage_5() { # segmentation of the test recordings, and its F1
   local name set
   while read -r name set; do
     for model in teacher student; do
-      "$python" "$bin/segment.py" --datadir "$set" --model "exp/${model}_tuned" \
-        --rttm "exp/$name/$model.rttm" --num-workers "$nj"
+      in_shards --gpu "segment_${name}_$model" --rttm "exp/$name/$model.rttm" -- \
+        "$python" "$bin/segment.py" --datadir "$set" --model "exp/${model}_tuned"
     done
     "$python" "$bin/compare.py" --reference "$set/ref.rttm" --uem "$set/all.uem" \
       --classes "$(paste -sd, "$set/classes")" --system "teacher=exp/$name/teacher.rttm" \
@@ -105,8 +102,9 @@ stage_5() { # segmentation of the test recordings, and its F1
 stage_6() { # explanations of the test recordings, and prototypes
   local name set
   while read -r name set; do
-    "$python" "$bin/explain.py" --datadir "$set" --model exp/student_tuned \
-      --rttm "exp/$name/explained.rttm" --hdf5 "exp/$name/explanations.h5"
+    in_shards --gpu "explain_$name" --rttm "exp/$name/explained.rttm" \
+      --hdf5 "exp/$name/explanations.h5" -- \
+      "$python" "$bin/explain.py" --datadir "$set" --model exp/student_tuned
     "$python" "$bin/prototypes.py" "exp/$name/explanations.h5" \
       --output "exp/$name/prototypes.h5" --figure "exp/$name/prototypes.png"
   done < <(test_sets)
