@@ -1,31 +1,12 @@
-"""The recipe runner, with toy recipes: options, stages, failure and resuming, launchers."""
+"""The recipe runner, with toy recipes: options, stages, failure and resuming."""
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-REPOSITORY = Path(__file__).parents[1]
-COMMON = REPOSITORY / "recipes" / "common"
-
-HEAD = """\
-#!/usr/bin/env bash
-# A toy recipe.
-# It has two lines.
-
-hours=2               # hours of audio
-my_name="two words"   # a name
-nj=3                  # jobs
-
-. "$(dirname "$0")/../common/runner.sh"
-"""
+from recipe_dummies import REPOSITORY, call, run, write_recipe
 
 STAGES = """
 stage_0() {  # data
@@ -46,34 +27,9 @@ run_recipe "$@"
 """
 
 
-def write_recipe(folder: Path, stages: str, head: str = HEAD) -> Path:
-    toy = folder / "recipes of mine" / "toy"
-    toy.mkdir(parents=True)
-    (toy.parent / "common").symlink_to(COMMON)
-    script = toy / "run.sh"
-    script.write_text(head + stages)
-    script.chmod(0o755)
-    return script
-
-
-def call(script: Path, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [script, *options],
-        capture_output=True,
-        text=True,
-        cwd=script.parents[1],
-        env=os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-        | environment,
-    )  # fmt: skip
-
-
 @pytest.fixture
 def toy(tmp_path: Path) -> Path:
     return write_recipe(tmp_path, STAGES)
-
-
-def run(script: Path, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return call(script, "--python", sys.executable, *options, **environment)
 
 
 # --- options ------------------------------------------------------------------------------------
@@ -117,6 +73,8 @@ def test_options_set_variables(toy: Path) -> None:
         (["---x", "1"], "unknown option ---x (see --help)"),
         (["--hours"], "option --hours needs a value"),
         (["2"], "unexpected argument '2': options look like --name value (see --help)"),
+        (["--retries", "x"], "option --retries must be a whole number, not 'x'"),
+        (["--queue"], "option --queue needs --cmd slurm"),
         (["--cmd", "qsub"], "option --cmd must be local or slurm, not 'qsub'"),
         (["--stage", "7", "--stop-stage", "9"],
          "no stage from 7 to 9: the stages are 0 1 2 (see --list)"),
@@ -212,139 +170,3 @@ def test_errexit_holds_inside_a_stage(tmp_path: Path, line: str, ending: str) ->
     assert done.returncode != 0
     assert "went on" not in done.stdout
     assert "stage 0 (fails): FAILED" in done.stderr
-
-
-# --- launchers ----------------------------------------------------------------------------------
-
-JOBS = """
-stage_0() {  # jobs
-  run_jobs JOB=1:"$nj" exp/log/part.JOB.log "$python" -c 'import sys
-n = int(sys.argv[1]); print(f"part {n} of", sys.argv[2]); sys.exit(n in (2, 5))' JOB "$my_name"
-  echo went on
-}
-run_recipe "$@"
-"""
-
-FAKE_SBATCH = """\
-#!/usr/bin/env bash
-# Runs the tasks of an array one after the other, as slurmd would: options, then the script.
-printf '%s\\n' "$@" > sbatch.args
-for option in "${@:1:$#-1}"; do
-  case $option in --array=*) range=${option#*=} ;; esac
-done
-script=${!#} code=0
-for ((task = ${range%-*}; task <= ${range#*-}; task++)); do
-  SLURM_ARRAY_TASK_ID=$task SLURM_CPUS_PER_TASK=3 bash "$script" || code=1
-done
-exit "$code"
-"""
-
-
-@pytest.fixture
-def sbatch_path(tmp_path: Path) -> str:
-    folder = tmp_path / "slurm"
-    folder.mkdir()
-    (folder / "sbatch").write_text(FAKE_SBATCH)
-    (folder / "sbatch").chmod(0o755)
-    return f"{folder}:{os.environ['PATH']}"
-
-
-@pytest.mark.parametrize("launcher", ["local", "slurm"])
-def test_jobs_are_split_and_logged(tmp_path: Path, launcher: str, sbatch_path: str) -> None:
-    script = write_recipe(tmp_path, JOBS)
-    done = run(script, "--cmd", launcher, "--nj", "1", PATH=sbatch_path)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "went on" in done.stdout
-    log = (script.parent / "exp/log/part.1.log").read_text().splitlines()
-    assert "part 1 of two words" in log
-    assert log[-1] == "# exit code 0"
-
-
-@pytest.mark.parametrize("launcher", ["local", "slurm"])
-def test_failing_jobs_are_named_and_the_others_finish(
-    tmp_path: Path, launcher: str, sbatch_path: str
-) -> None:
-    script = write_recipe(tmp_path, JOBS)
-    done = run(script, "--cmd", launcher, "--nj", "5", PATH=sbatch_path)
-    assert done.returncode == 1
-    assert "went on" not in done.stdout
-    assert "2 of 5 jobs failed:" in done.stdout
-    for number in range(1, 6):
-        log = (script.parent / f"exp/log/part.{number}.log").read_text()
-        assert f"part {number} of two words\n" in log
-        failed = number in (2, 5)
-        assert (f"the last lines of exp/log/part.{number}.log" in done.stdout) == failed
-        assert log.endswith(f"# exit code {int(failed)}\n")
-
-
-def test_slurm_gets_one_array_and_the_options_of_the_recipe(
-    tmp_path: Path, sbatch_path: str
-) -> None:
-    script = write_recipe(tmp_path, JOBS)
-    (script.parent / "conf").mkdir()
-    (script.parent / "conf/slurm.conf").write_text("# ours\n\n--mem=8G  # enough\n  --gres=gpu:1\n")
-    assert run(script, "--cmd", "slurm", "--nj", "1", PATH=sbatch_path).returncode == 0
-    given = (script.parent / "sbatch.args").read_text().splitlines()
-    assert {"--wait", "--array=1-1", f"--chdir={script.parent}"} <= set(given)
-    assert given[-3:] == ["--mem=8G", "--gres=gpu:1", "exp/log/part.array.log.sh"]
-
-
-def test_slurm_without_sbatch_is_refused(toy: Path, tmp_path: Path) -> None:
-    if (Path("/usr/bin/sbatch")).exists():
-        pytest.skip("this machine has sbatch")
-    done = call(toy, "--cmd", "slurm")
-    assert (done.returncode, done.stderr) == (
-        2, "run.sh: error: --cmd slurm needs sbatch on the PATH\n"
-    )  # fmt: skip
-
-
-def test_a_job_that_slurm_lost_is_a_failure_though_an_old_log_says_otherwise(
-    tmp_path: Path, sbatch_path: str
-) -> None:
-    script = write_recipe(tmp_path, JOBS)
-    assert run(script, "--cmd", "slurm", "--nj", "1", PATH=sbatch_path).returncode == 0
-    (tmp_path / "slurm/sbatch").write_text("#!/bin/sh\nexit 0\n")
-    done = run(script, "--cmd", "slurm", "--nj", "1", PATH=sbatch_path)
-    assert done.returncode == 1
-    assert "(no log: the job did not start)" in done.stdout
-
-
-@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_leaves_no_job_behind(
-    tmp_path: Path, signal_number: signal.Signals
-) -> None:
-    body = (
-        "stage_0() { # long\n"
-        "  run_jobs JOB=1:2 exp/log/s.JOB.log bash -c 'echo $$ > pid.JOB; sleep 60; :'\n"
-        '}\nrun_recipe "$@"\n'
-    )
-    script = write_recipe(tmp_path, body)
-    process = subprocess.Popen(
-        [script, "--python", sys.executable],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    pids = [wait_for_number(script.parent / f"pid.{n}") for n in (1, 2)]
-    os.killpg(process.pid, signal_number)  # as a terminal does on Ctrl-C
-    assert process.wait(timeout=10) != 0
-    assert wait_until(lambda: not any(is_running(pid) for pid in pids))
-
-
-def wait_for_number(path: Path) -> int:
-    assert wait_until(lambda: path.exists() and path.read_text().strip() != "")
-    return int(path.read_text())
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 10) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
-
-
-def is_running(pid: int) -> bool:
-    status = Path(f"/proc/{pid}/stat")
-    return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"

@@ -82,20 +82,17 @@ stage_0() { # data: a data directory for each list of each corpus
 }
 
 stage_1() { # features: spectrograms, labels and hidden states
-  local set log options
+  local set options
   options=(--fft-size "$fft_size" --upstream "$upstream" --precision "$precision")
   [[ -z $upstream_checkpoint ]] || options+=(--upstream-checkpoint "$upstream_checkpoint")
   [[ $store == audio ]] || options+=(--layers "$layers")
   options+=(--store "$store" --device "$device")
   for set in $(used_sets); do
-    log=exp/log/features_${set//\//_}
-    ((nj == 1)) || run_jobs "JOB=1:$nj" "$log.JOB.log" "$python" "$bin/cache_features.py" \
-      "${options[@]}" --datadir "data/$set" --output "exp/features/$set" --job "JOB/$nj"
-    run_jobs "$log.log" "$python" "$bin/cache_features.py" "${options[@]}" \
-      --datadir "data/$set" --output "exp/features/$set"
+    cache_features --gpu "${set//\//_}" "${options[@]}" --datadir "data/$set" \
+      --output "exp/features/$set"
   done
-  [[ -z $augment ]] || run_jobs exp/log/features_augment.log "$python" "$bin/cache_features.py" \
-    --fft-size "$fft_size" --store audio --datadir "$augment" --output exp/features/augment
+  [[ -z $augment ]] || cache_features augment --fft-size "$fft_size" --store audio \
+    --datadir "$augment" --output exp/features/augment
 }
 
 stage_2() { # dictionary: sparse NMF over what the student is trained on
@@ -114,7 +111,7 @@ stage_3() { # teacher: labels of all corpora, masked where a corpus has none
   mapfile -t words < <(archives --train teacher train && archives --valid teacher valid)
   [[ -z $augment ]] || words+=(--augment-with exp/features/augment)
   [[ -z $augment ]] || config=teacher_augmented
-  run_jobs exp/log/teacher.log "$python" "$bin/train_teacher.py" -v "${words[@]}" \
+  run_jobs --gpu --saves exp/log/teacher.log "$python" "$bin/train_teacher.py" -v "${words[@]}" \
     --config "$conf/$config.yaml" --output exp/teacher --device "$device" --num-workers "$nj"
   tune teacher
 }
@@ -123,7 +120,7 @@ stage_4() { # students: distilled from the teacher, a configuration each
   local words name
   mapfile -t words < <(archives --train student train && archives --valid student valid)
   for name in $(students); do
-    run_jobs "exp/log/$name.log" "$python" "$bin/distill.py" -v "${words[@]}" \
+    run_jobs --gpu --saves "exp/log/$name.log" "$python" "$bin/distill.py" -v "${words[@]}" \
       --config "$conf/students/$name.yaml" --dictionary exp/dictionary.safetensors \
       --teacher exp/teacher --output "exp/$name" --device "$device" --num-workers "$nj"
     tune "$name"
@@ -133,8 +130,8 @@ stage_4() { # students: distilled from the teacher, a configuration each
 tune() { # tune MODEL: choose its thresholds on all validation recordings
   local words
   mapfile -t words < <(archives --archive teacher valid)
-  "$python" "$bin/tune.py" --model "exp/$1" "${words[@]}" --name "validation recordings" \
-    --output "exp/${1}_tuned"
+  run_jobs --gpu "exp/log/tune_$1.log" "$python" "$bin/tune.py" --model "exp/$1" "${words[@]}" \
+    --name "validation recordings" --output "exp/${1}_tuned"
 }
 
 stage_5() { # segmentation and F1 on each test set
@@ -154,8 +151,8 @@ stage_5() { # segmentation and F1 on each test set
 }
 
 segment() { # segment SET MODEL; the model knows its upstream model
-  run_jobs "exp/log/segment_${1//\//_}_$2.log" "$python" "$bin/segment.py" --datadir "data/$1" \
-    --model "exp/${2}_tuned" --rttm "exp/test/$1/$2.rttm" --device "$device"
+  in_shards --gpu "segment_${1//\//_}_$2" --rttm "exp/test/$1/$2.rttm" -- \
+    "$python" "$bin/segment.py" --datadir "data/$1" --model "exp/${2}_tuned" --device "$device"
 }
 
 decided() { # decided CLASSES: those of them that the teacher decides
@@ -171,9 +168,9 @@ stage_6() { # explanations, and prototypes of the decisions that the teacher sha
   local set name
   while read -r set _; do
     for name in $(students); do
-      "$python" "$bin/explain.py" --datadir "data/$set" --model "exp/${name}_tuned" \
-        --rttm "exp/test/$set/${name}_explained.rttm" --hdf5 "exp/test/$set/$name.h5" \
-        --device "$device"
+      in_shards --gpu "explain_${set//\//_}_$name" --hdf5 "exp/test/$set/$name.h5" \
+        --rttm "exp/test/$set/${name}_explained.rttm" -- "$python" "$bin/explain.py" \
+        --datadir "data/$set" --model "exp/${name}_tuned" --device "$device"
       "$python" "$bin/prototypes.py" "exp/test/$set/$name.h5" \
         --agree-with "exp/test/$set/teacher.rttm" --output "exp/test/$set/${name}_prototypes.h5" \
         --figure "exp/test/$set/${name}_prototypes.png"

@@ -9,7 +9,10 @@ _runner_options="\
 stage=FIRST       # first stage to run
 stop_stage=LAST   # last stage to run
 nj=1              # jobs at once, where a stage splits its work
-cmd=local         # where jobs run: local or slurm (options of sbatch: conf/slurm.conf)
+cmd=local         # where jobs run: local or slurm
+slurm_conf=FILE   # options of sbatch; else conf/slurm.conf
+retries=0         # times that jobs that failed are tried again
+restarts=10       # times that SLURM queues a training again that it interrupted
 python=PYTHON     # the Python that has the package installed"
 
 _declarations() { # the option lines of the recipe: VARIABLE=... # help
@@ -46,6 +49,10 @@ _set_defaults() {
   _declared stop_stage || stop_stage=${_stages[-1]}
   _declared nj || nj=1
   _declared cmd || cmd=local
+  _declared slurm_conf || slurm_conf=""
+  _declared retries || retries=0
+  _declared restarts || restarts=10
+  queue=no
   _declared python || python=$(_default_python)
 }
 
@@ -64,6 +71,7 @@ parse_options() { # parse_options ARGUMENTS...: sets the variables, checks them
     case $1 in
       -h | --help) _print_help && exit 0 ;;
       --list) _print_stages && exit 0 ;;
+      --queue) queue=yes && shift && continue ;;
       --*=*) name=${1%%=*} value=${1#*=} ;;
       --*)
         name=$1
@@ -94,11 +102,18 @@ _check_options() {
   _check_integer --stop-stage "$stop_stage"
   _check_integer --nj "$nj"
   ((nj > 0)) || _fail 2 "option --nj must be at least 1"
+  _check_integer --retries "$retries"
+  _check_integer --restarts "$restarts"
   [[ -n $(_chosen_stages) ]] ||
     _fail 2 "no stage from $stage to $stop_stage: the stages are ${_stages[*]} (see --list)"
   case $cmd in
-    local) ;;
-    slurm) command -v sbatch >/dev/null || _fail 2 "--cmd slurm needs sbatch on the PATH" ;;
+    local) [[ $queue == no ]] || _fail 2 "option --queue needs --cmd slurm" ;;
+    slurm)
+      { command -v sbatch && command -v squeue; } >/dev/null ||
+        _fail 2 "--cmd slurm needs sbatch and squeue on the PATH"
+      [[ -z $slurm_conf ]] || slurm_conf=$(realpath -s "$slurm_conf")
+      _check_slurm_conf
+      ;;
     *) _fail 2 "option --cmd must be local or slurm, not '$cmd'" ;;
   esac
   [[ $python != */* ]] || python=$(realpath -s "$python")
@@ -116,7 +131,8 @@ _print_help() {
   echo "$_runner_options" | while IFS= read -r line; do
     _declared "${line%%=*}" || _print_options <<<"$line"
   done
-  printf '  %-24s %s\n' --list "list the stages" --help "show this page"
+  printf '  %-24s %s\n' --queue "with --cmd slurm: queue all stages, and leave" \
+    --list "list the stages" --help "show this page"
   printf '\nStages:\n'
   _print_stages
 }

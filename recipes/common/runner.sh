@@ -19,7 +19,7 @@
 # errexit off inside `if stage`, `stage && ...` and `( set -e; stage ) || ...`.
 #
 # A stage finds: all options as variables; $bin, the folder of programs; $python; `run_jobs`
-# (launch.sh); and the folder of run.sh as its working directory.
+# (launch.sh); `in_shards` (shards.sh); and the folder of run.sh as its working directory.
 
 set -euo pipefail
 shopt -s inherit_errexit
@@ -40,6 +40,10 @@ _fail() { # _fail CODE MESSAGE...
 . "$_common/parse_options.sh"
 # shellcheck source=launch.sh
 . "$_common/launch.sh"
+# shellcheck source=shards.sh
+. "$_common/shards.sh"
+# shellcheck source=queue.sh
+. "$_common/queue.sh"
 
 run_recipe() { # run_recipe OPTIONS...: the last line of a recipe
   local started=$SECONDS number
@@ -48,6 +52,13 @@ run_recipe() { # run_recipe OPTIONS...: the last line of a recipe
   cd "$(dirname "$_recipe")"
   [[ -z ${_RECIPE_STAGE:-} ]] || return 0 # the process of one stage: it wanted the definitions
   _check_python
+  if [[ -n ${_RECIPE_QUEUED:-} ]]; then # a job that --queue queued
+    stage=$_RECIPE_QUEUED stop_stage=$_RECIPE_QUEUED
+    trap : TERM # SLURM kills what is left of a job when this process ends: the stage ends first
+  elif [[ $queue == yes ]]; then
+    queue_stages
+    return
+  fi
   for number in $(_chosen_stages); do
     _run_stage "$number"
   done
@@ -58,16 +69,29 @@ _run_stage() { # _run_stage NUMBER
   local number=$1 started=$SECONDS log=exp/log/stage_$1.log name code
   name="stage $number ($(_stage_title "$number"))"
   mkdir -p exp/log
+  _begin_stage "$number"
   echo "== $name =="
   set +e
-  _RECIPE_STAGE=$number "$BASH" -c "$_stage_program" "$0" "${_arguments[@]}" 2>&1 | tee "$log"
+  # tee outlives Ctrl-C: it has to write what the stage says about it.
+  _RECIPE_STAGE=$number "$BASH" -c "$_stage_program" "$_recipe" "${_arguments[@]}" \
+    --python "$python" --slurm-conf "$slurm_conf" 2>&1 | tee -i "$log"
   code=${PIPESTATUS[0]}
   set -e
   if ((code != 0)); then
     _say_how_to_resume "$name" "$number" "$code" "$log"
     exit "$code"
   fi
+  rm -f "exp/log/stage_$number.unfinished"
   echo "$name: done in $(_duration $((SECONDS - started)))"
+}
+
+_begin_stage() { # _begin_stage NUMBER: tells whether it goes on with what it left unfinished
+  local number unfinished=exp/log/stage_$1.unfinished
+  export _RECIPE_RESUMES=no
+  if [[ -e $unfinished ]]; then _RECIPE_RESUMES=yes; else touch "$unfinished"; fi
+  for number in "${_stages[@]}"; do # what stands on this stage has to be made anew
+    ((number <= $1)) || rm -f "exp/log/stage_$number.unfinished"
+  done
 }
 
 # What the process of a stage runs. $0 is the recipe: sourcing it defines the stages and, in
@@ -83,18 +107,22 @@ _stage_program='
   trap "exit 130" INT
   trap "exit 143" TERM
   "stage_$_number"
+  _remove_shards
 '
 
-_kill_jobs() { # a job of run_jobs leads a process group: the program dies with its shell
-  local pid
-  for pid in $(jobs -pr); do
-    kill -- "-$pid" 2>/dev/null || kill "$pid" 2>/dev/null || :
-  done
+_kill_jobs() {
+  _cancel_slurm_jobs
+  _end_local_jobs
 }
 
 _say_how_to_resume() { # _say_how_to_resume NAME NUMBER CODE LOG
   {
-    echo "$1: FAILED with exit code $3; its log is $PWD/$4"
+    if (($3 == _interrupted)); then
+      echo "$1: INTERRUPTED; what was done is saved; its log is $PWD/$4"
+    else
+      echo "$1: FAILED with exit code $3; its log is $PWD/$4"
+    fi
+    [[ -z ${_RECIPE_QUEUED:-} ]] || echo "SLURM cancels the stages that were queued after it"
     echo "when the cause is gone, resume with"
     printf '  cd %q && ./%q --stage %d' "$PWD" "$(basename "$_recipe")" "$2"
     _print_other_arguments "${_arguments[@]}"
@@ -102,16 +130,17 @@ _say_how_to_resume() { # _say_how_to_resume NAME NUMBER CODE LOG
   } >&2
 }
 
-_print_other_arguments() { # all but --stage; --python as it was found, for a relative path
+_print_other_arguments() { # all but --stage; files as they were found, for relative paths
   while (($# > 0)); do
     case $1 in
-      --stage | --python) shift ;;
-      --stage=* | --python=*) ;;
+      --stage | --python | --slurm-conf) shift ;;
+      --stage=* | --python=* | --slurm-conf=*) ;;
       *) printf ' %q' "$1" ;;
     esac
     shift
   done
   [[ ${_arguments[*]} != *--python* ]] || printf ' --python %q' "$python"
+  [[ -z $slurm_conf ]] || printf ' --slurm-conf %q' "$slurm_conf"
 }
 
 _check_python() {

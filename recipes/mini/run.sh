@@ -20,14 +20,14 @@ stage_0() { # data: simulated recordings with exact labels
 }
 
 simulate() { # simulate NAME HOURS SPLIT SEED
-  "$python" "$bin/simulate.py" --pool pool --config conf/simulate.yaml --output "data/$1" \
-    --hours "$2" --split "$3" --seed "$4" --num-workers "$nj"
+  run_jobs "exp/log/simulate_$1.log" "$python" "$bin/simulate.py" --pool pool \
+    --config conf/simulate.yaml --output "data/$1" --hours "$2" --split "$3" --seed "$4" \
+    --num-workers "$nj"
 }
 
 stage_1() { # features: spectrograms and frame labels
   for set in train valid; do
-    "$python" "$bin/cache_features.py" --datadir "data/$set" --output "exp/features/$set" \
-      --num-workers "$nj"
+    cache_features "$set" --datadir "data/$set" --output "exp/features/$set"
   done
 }
 
@@ -39,26 +39,27 @@ stage_2() { # dictionary: sparse NMF
 
 stage_3() { # teacher
   export OMP_NUM_THREADS=$threads
-  run_jobs exp/log/teacher.log "$python" "$bin/train_teacher.py" -v \
+  run_jobs --gpu --saves exp/log/teacher.log "$python" "$bin/train_teacher.py" -v \
     --train exp/features/train --valid exp/features/valid --config conf/teacher.yaml \
     --output exp/teacher
 }
 
 stage_4() { # distillation: the student, and thresholds for both
   export OMP_NUM_THREADS=$threads
-  run_jobs exp/log/student.log "$python" "$bin/distill.py" -v \
+  run_jobs --gpu --saves exp/log/student.log "$python" "$bin/distill.py" -v \
     --train exp/features/train --valid exp/features/valid --config conf/student.yaml \
     --dictionary exp/dictionary.safetensors --teacher exp/teacher --output exp/student
   for model in teacher student; do
-    "$python" "$bin/tune.py" --model "exp/$model" --archive exp/features/valid \
-      --name "simulated validation recordings" --output "exp/${model}_tuned"
+    run_jobs "exp/log/tune_$model.log" "$python" "$bin/tune.py" --model "exp/$model" \
+      --archive exp/features/valid --name "simulated validation recordings" \
+      --output "exp/${model}_tuned"
   done
 }
 
 stage_5() { # segmentation of the test recordings, and its F1
   for model in teacher student; do
-    "$python" "$bin/segment.py" --datadir data/test --model "exp/${model}_tuned" \
-      --rttm "exp/$model.rttm" --num-workers "$nj"
+    in_shards "segment_$model" --rttm "exp/$model.rttm" -- \
+      "$python" "$bin/segment.py" --datadir data/test --model "exp/${model}_tuned"
   done
   "$python" "$bin/score.py" --reference data/test/ref.rttm --uem data/test/all.uem \
     --hypothesis exp/student.rttm --json exp/scores.json
@@ -69,8 +70,8 @@ stage_5() { # segmentation of the test recordings, and its F1
 
 stage_6() { # explanations of the test recordings, a figure of the first, and prototypes
   local first
-  "$python" "$bin/explain.py" --datadir data/test --model exp/student_tuned \
-    --rttm exp/explained.rttm --hdf5 exp/explanations.h5
+  in_shards explain --rttm exp/explained.rttm --hdf5 exp/explanations.h5 -- \
+    "$python" "$bin/explain.py" --datadir data/test --model exp/student_tuned
   read -r _ first <data/test/wav.scp
   "$python" "$bin/explain.py" "data/test/$first" --model exp/student_tuned \
     --rttm exp/first.rttm --figure exp/first.png
