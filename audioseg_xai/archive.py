@@ -4,15 +4,17 @@ A file holds ``spectrogram (T, F) f16``, ``labels (T, C) i1`` (-1 unknown) and, 
 listen to an upstream model, either its ``features (T, D)`` or ``(T, L, D) f16``, or the recording
 itself, ``samples (N,) i2``, for features that are computed when they are needed. It is written
 under a temporary name and renamed, so a file that is there is whole; the index is written last.
+
+Arrays lie in one piece and uncompressed: a random crop is then one read of just its frames.
+Compression by gzip or lzf saves a tenth to a third and reads three to fifteen times as slowly.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +25,16 @@ from numpy.typing import NDArray
 from audioseg_xai.errors import ArchiveError
 from audioseg_xai.files import atomic_path
 from audioseg_xai.frames import HOP, WINDOW
+from audioseg_xai.h5arrays import Layout, Spool, read_layout, read_rows, write_array
 from audioseg_xai.labels import CLASSES
 
 INDEX_NAME = "index.h5"
 CHECKPOINT = "upstream_checkpoint"
 """Attribute that says where the upstream's weights lay; not part of what the file is made of."""
 
-_OPEN_FILES = 256
+LABELS_DIGEST = "labels_sha256"
+"""Attribute with the digest of the labels; files that were made before there was any lack it."""
+
 _NO_UPSTREAM = "spectrogram"
 _DTYPES = {"labels": np.int8, "samples": np.int16}
 
@@ -46,16 +51,19 @@ class ArchiveEntry:
         Its HDF5 file, relative to the archive.
     num_frames : int
         T.
+    labels_digest : str
+        SHA-256 of its labels; empty in an index that was written before there was any.
     """
 
     uri: str
     file: str
     num_frames: int
+    labels_digest: str = ""
 
 
 def write_recording(
     path: str | Path,
-    arrays: Mapping[str, NDArray[Any]],
+    arrays: Mapping[str, NDArray[Any] | Spool],
     attributes: Mapping[str, str | int | float],
     features: Iterable[NDArray[np.float16]] = (),
 ) -> None:
@@ -67,7 +75,7 @@ def write_recording(
         The file to write.
     arrays : mapping
         ``spectrogram`` (T, F), ``labels`` (T, C) and optionally ``features`` (T, D) or (T, L, D)
-        and ``samples`` (N,).
+        and ``samples`` (N,); what is too much to hold at once as a `Spool`.
     attributes : mapping
         ``uri``, ``config`` (JSON) and whatever else tells how the arrays were made.
     features : iterable of numpy.ndarray, optional
@@ -76,9 +84,11 @@ def write_recording(
     """
     with atomic_path(path) as temporary, h5py.File(temporary, "w", libver="latest") as handle:
         for name, array in arrays.items():
-            handle.create_dataset(name, data=array.astype(_DTYPES.get(name, np.float16)))
-        _append(handle, features, len(arrays["labels"]))
+            dtype = _DTYPES.get(name, np.float16)
+            write_array(handle, name, array if isinstance(array, Spool) else array.astype(dtype))
+        _append(handle, features, len(handle["labels"]))
         handle.attrs.update(attributes)
+        handle.attrs[LABELS_DIGEST] = labels_digest(handle["labels"][()])
         handle.attrs["complete"] = True
 
 
@@ -93,13 +103,33 @@ def _append(handle: h5py.File, parts: Iterable[NDArray[np.float16]], frames: int
         raise ArchiveError(f"{done} frames of features for {frames} frames of labels")
 
 
-def stored_frames(path: str | Path, attributes: Mapping[str, str | int | float]) -> int | None:
-    """Return T of a whole archive file made with these attributes, None if there is none such."""
+def labels_digest(labels: NDArray[np.int8]) -> str:
+    """Return the SHA-256 of labels (T, C)."""
+    return hashlib.sha256(np.ascontiguousarray(labels, np.int8).tobytes()).hexdigest()
+
+
+def stored_entry(
+    uri: str, path: Path, attributes: Mapping[str, str | int | float]
+) -> ArchiveEntry | None:
+    """Return the entry of a whole archive file made with these attributes, None if there is none.
+
+    Parameters
+    ----------
+    uri : str
+        The recording.
+    path : Path
+        The file.
+    attributes : mapping
+        Those that it was written with; others do not matter.
+    """
     try:
         with h5py.File(path, "r") as handle:
-            found = handle.attrs
+            found, labels = handle.attrs, handle["labels"]
             same = all(found.get(name) == value for name, value in attributes.items())
-            return len(handle["labels"]) if same and found.get("complete", False) else None
+            if not (same and found.get("complete", False)):
+                return None
+            digest = found.get(LABELS_DIGEST) or labels_digest(labels[()])
+            return ArchiveEntry(uri, path.name, len(labels), digest)
     except (OSError, KeyError):  # absent, or damaged: to be written again either way
         return None
 
@@ -108,7 +138,7 @@ def write_index(folder: str | Path, entries: Iterable[ArchiveEntry]) -> None:
     """Write the index of an archive: a table, and a link to each recording's file."""
     listed = sorted(entries, key=lambda entry: entry.uri)
     with atomic_path(Path(folder) / INDEX_NAME) as temporary, h5py.File(temporary, "w") as handle:
-        handle["entries"] = json.dumps([entry.__dict__ for entry in listed])
+        handle["entries"] = json.dumps([asdict(entry) for entry in listed])
         recordings = handle.create_group("recordings")
         for entry in listed:
             recordings[entry.uri] = h5py.ExternalLink(entry.file, "/")
@@ -138,11 +168,7 @@ class Archive:
         self.entries = [ArchiveEntry(**row) for row in rows]
         if not self.entries:
             raise ArchiveError(f"{index}: the archive lists no recording")
-        self._forget_handles()
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return the state to pickle: without open files."""
-        return self.__dict__ | {"_handles": OrderedDict()}
+        self._layouts: dict[str, Layout] = {}
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -150,18 +176,18 @@ class Archive:
     @property
     def num_bins(self) -> int:
         """F of the spectrograms (of the first recording: an archive is made with one size)."""
-        return int(self._open(self.entries[0])["spectrogram"].shape[1])
+        return self._layout(self.entries[0]).arrays["spectrogram"].shape[1]
 
     @property
     def feature_shape(self) -> tuple[int, ...] | None:
         """(D,) or (L, D) of the features of a frame (of the first recording), None without any."""
-        handle = self._open(self.entries[0])
-        return tuple(handle["features"].shape[1:]) if "features" in handle else None
+        extent = self._layout(self.entries[0]).arrays.get("features")
+        return None if extent is None else tuple(extent.shape[1:])
 
     @property
     def has_samples(self) -> bool:
         """Whether the (first) recording itself is there, for features that are yet to compute."""
-        return "samples" in self._open(self.entries[0])
+        return "samples" in self._layout(self.entries[0]).arrays
 
     @property
     def upstream(self) -> str | None:
@@ -169,7 +195,7 @@ class Archive:
 
         It names the checkpoint where it lay when the archive was made.
         """
-        attributes = self._open(self.entries[0]).attrs
+        attributes = self._layout(self.entries[0]).attributes
         settings = attributes.get("upstream", _NO_UPSTREAM)
         if settings == _NO_UPSTREAM:
             return None
@@ -188,15 +214,24 @@ class Archive:
         ArchiveError
             If the file is missing, damaged, or lacks the features.
         """
-        handle = self._open(entry)
-        if features and "features" not in handle:
+        if features and "features" not in self._layout(entry).arrays:
             raise ArchiveError(
                 f"{self.folder / entry.file}: holds no upstream features: run 'xai-segment "
                 "cache-features --upstream NAME' into a new folder"
             )
-        part = slice(start, stop)
-        extra = handle["features"][part] if features else None
-        return handle["spectrogram"][part], handle["labels"][part], extra
+        extra = self._rows(entry, "features", start, stop) if features else None
+        spectrogram = self._rows(entry, "spectrogram", start, stop)
+        return spectrogram, self._rows(entry, "labels", start, stop), extra
+
+    def read_labels(self, entry: ArchiveEntry) -> NDArray[np.int8]:
+        """Return all labels (T, C) of a recording, and read nothing else.
+
+        Raises
+        ------
+        ArchiveError
+            If the file is missing or damaged.
+        """
+        return self._rows(entry, "labels", 0, None)
 
     def read_samples(
         self, entry: ArchiveEntry, start: int = 0, stop: int | None = None
@@ -213,37 +248,40 @@ class Archive:
         ArchiveError
             If the file is missing, damaged, or does not hold the recording.
         """
-        handle = self._open(entry)
-        if "samples" not in handle:
+        if "samples" not in self._layout(entry).arrays:
             raise ArchiveError(
                 f"{self.folder / entry.file}: holds no samples: run 'xai-segment cache-features "
                 "--store audio' into a new folder"
             )
         last = entry.num_frames if stop is None else min(stop, entry.num_frames)
         end = (last - 1) * HOP + WINDOW if last > start else start * HOP
-        samples: NDArray[np.int16] = handle["samples"][start * HOP : end]
-        return samples
+        return self._rows(entry, "samples", start * HOP, end)
 
-    def _open(self, entry: ArchiveEntry) -> h5py.File:
-        if self._owner != os.getpid():  # an HDF5 handle must not cross a fork into a loader
-            self._forget_handles()
-        handle = self._handles.pop(entry.file, None)
-        if handle is None:
+    def _rows(self, entry: ArchiveEntry, name: str, start: int, stop: int | None) -> NDArray[Any]:
+        path = self.folder / entry.file
+        try:
+            while True:
+                layout = self._layout(entry)
+                last = layout.arrays[name].shape[0] if stop is None else stop
+                rows = read_rows(path, layout, name, start, last)
+                if rows is not None:
+                    return rows
+                del self._layouts[entry.file]  # the file was made again since
+        except (OSError, KeyError) as error:
+            raise _unreadable(path, f"its {name} cannot be read ({error})") from None
+
+    def _layout(self, entry: ArchiveEntry) -> Layout:
+        if entry.file not in self._layouts:
+            path = self.folder / entry.file
             try:
-                handle = h5py.File(self.folder / entry.file, "r")
+                self._layouts[entry.file] = read_layout(path)
             except OSError as error:
-                raise ArchiveError(
-                    f"{self.folder / entry.file}: cannot be read ({error}): delete it and run "
-                    "'xai-segment cache-features' again"
-                ) from None
-        self._handles[entry.file] = handle
-        if len(self._handles) > _OPEN_FILES:
-            self._handles.popitem(last=False)[1].close()
-        return handle
+                raise _unreadable(path, f"cannot be read ({error})") from None
+        return self._layouts[entry.file]
 
-    def _forget_handles(self) -> None:
-        self._handles: OrderedDict[str, h5py.File] = OrderedDict()
-        self._owner = os.getpid()
+
+def _unreadable(path: Path, problem: str) -> ArchiveError:
+    return ArchiveError(f"{path}: {problem}: delete it and run 'xai-segment cache-features' again")
 
 
 def full_labels(labels: NDArray[np.int8], classes: Iterable[str]) -> NDArray[np.int8]:

@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from audioseg_xai.annotation import Region, Segment, segments_to_frames
-from audioseg_xai.archive import CHECKPOINT, ArchiveEntry, stored_frames, write_recording
-from audioseg_xai.audio import read_audio
+from audioseg_xai.archive import (
+    CHECKPOINT,
+    ArchiveEntry,
+    labels_digest,
+    stored_entry,
+    write_recording,
+)
+from audioseg_xai.audio import AudioReader
 from audioseg_xai.datadir import DataDir
 from audioseg_xai.errors import ArchiveError, AudioError, UsageError
-from audioseg_xai.features import SAMPLE_SCALE, SpectrogramConfig, log_spectrogram
+from audioseg_xai.features import SAMPLE_SCALE, SpectrogramConfig, SpectrogramStream
 from audioseg_xai.files import sha256_file
-from audioseg_xai.frames import FRAME_SHIFT, SAMPLE_RATE, num_frames
+from audioseg_xai.frames import FRAME_SHIFT, SAMPLE_RATE
+from audioseg_xai.h5arrays import Spool
+from audioseg_xai.shards import Job
 from audioseg_xai.upstream import FeatureStream, Upstream, UpstreamConfig, load_upstream
 
 Store = Literal["features", "audio"]
@@ -71,6 +80,10 @@ class Extraction:
     def run(self) -> ArchiveEntry:
         """Make the file, unless it is there, whole, and made of the same audio and labels.
 
+        Memory does not grow with the recording: it goes through in blocks, and what comes of them
+        waits in unnamed files, because the length is known only in the end. Features are made from
+        a second reading.
+
         Raises
         ------
         AudioError
@@ -78,37 +91,49 @@ class Extraction:
         ArchiveError
             If features do not fit into 16 bits.
         """
-        name = f"{self.uri}.h5"
+        path = self.folder / f"{self.uri}.h5"
         attributes = self._attributes()
-        done = stored_frames(self.folder / name, attributes)
+        done = stored_entry(self.uri, path, attributes)
         if done is not None:
-            return ArchiveEntry(self.uri, name, done)
-        samples = read_audio(self.audio)
-        frames = num_frames(len(samples))
-        if frames == 0:
-            raise AudioError(f"{self.audio}: {len(samples)} samples are less than one frame (400)")
-        arrays: dict[str, NDArray[Any]] = {
-            "spectrogram": self._spectrogram(samples),
-            "labels": self._labels(frames),
-        }
-        if self.store == "audio":
-            arrays["samples"] = to_int16(samples)
-        features = self._features(samples) if self.store == "features" else ()
-        write_recording(self.folder / name, arrays, attributes | self._whereabouts(), features)
-        return ArchiveEntry(self.uri, name, frames)
+            return done
+        with ExitStack() as stack:
+            spectrogram = stack.enter_context(Spool(self.folder, np.float16))
+            samples = stack.enter_context(Spool(self.folder, np.int16))
+            self._read_into(spectrogram, samples if self.store == "audio" else None)
+            labels = self._labels(spectrogram.shape[0])
+            arrays: dict[str, NDArray[np.int8] | Spool] = {
+                "spectrogram": spectrogram,
+                "labels": labels,
+            }
+            if self.store == "audio":
+                arrays["samples"] = samples
+            features = self._features() if self.store == "features" else ()
+            write_recording(path, arrays, attributes | self._whereabouts(), features)
+        return ArchiveEntry(self.uri, path.name, len(labels), labels_digest(labels))
 
-    def _spectrogram(self, samples: NDArray[np.float32]) -> NDArray[np.float16]:
-        return log_spectrogram(torch.from_numpy(samples), self.spectrogram).half().numpy()
+    def _read_into(self, spectrogram: Spool, samples: Spool | None) -> None:
+        stream = SpectrogramStream(self.spectrogram)
+        with AudioReader(self.audio, block=_BLOCK) as reader:
+            for block in reader:
+                spectrogram.append(_half(stream.push(torch.from_numpy(block))))
+                if samples is not None:
+                    samples.append(to_int16(block))
+        spectrogram.append(_half(stream.finish()))
+        if spectrogram.shape[0] == 0:
+            raise AudioError(
+                f"{self.audio}: {stream.num_samples} samples are less than one frame (400)"
+            )
 
     def _labels(self, frames: int) -> NDArray[np.int8]:
         return segments_to_frames(self.segments, frames, known=self.classes, uem=self.uem)
 
-    def _features(self, samples: NDArray[np.float32]) -> Iterator[NDArray[np.float16]]:
+    def _features(self) -> Iterator[NDArray[np.float16]]:
         if self.upstream is None:
             raise UsageError("features are those of an upstream model: name one with --upstream")
         upstream = _loaded(self.upstream, self.device)
-        for part in recording_features(upstream, samples):
-            yield _to_half(part, self.uri)
+        with AudioReader(self.audio, block=_BLOCK) as reader:
+            for part in block_features(upstream, reader):
+                yield _to_half(part, self.uri)
 
     def _attributes(self) -> dict[str, str | int | float]:
         labels = [[s.onset, s.offset, s.label] for s in self.segments]
@@ -190,18 +215,27 @@ def extractions(
     ]
 
 
-def shard(work: list[Extraction], job: str) -> list[Extraction]:
-    """Return the part of `work` that job `job`, such as ``2/8``, does: every eighth, from the 2nd.
+def shard(
+    work: list[Extraction], job: str, durations: Mapping[str, float] | None = None
+) -> list[Extraction]:
+    """Return the part of `work` that job `job`, such as ``2/8``, does.
+
+    Parameters
+    ----------
+    work : list of Extraction
+        All of it.
+    job : str
+        Which part of how many.
+    durations : mapping of str to float, optional
+        Seconds of each recording, by uri, so that the parts take equally long.
 
     Raises
     ------
     UsageError
         If `job` is no such pair, or beyond its number.
     """
-    number, _, total = job.partition("/")
-    if not (number.isdecimal() and total.isdecimal() and 1 <= int(number) <= int(total)):
-        raise UsageError(f"--job {job}: say which part of how many, such as 2/8")
-    return work[int(number) - 1 :: int(total)]
+    weights = [durations[item.uri] for item in work] if durations is not None else ()
+    return Job.parse(job).share(work, weights)
 
 
 def recording_features(
@@ -221,10 +255,18 @@ def recording_features(
     numpy.ndarray, shape (t, D), or (t, L, D) if the upstream gives all its hidden states
         T frames in all.
     """
+    starts = range(0, len(samples), _BLOCK)
+    yield from block_features(upstream, (samples[start : start + _BLOCK] for start in starts))
+
+
+def block_features(
+    upstream: Upstream, blocks: Iterable[NDArray[np.float32]]
+) -> Iterator[NDArray[np.float32]]:
+    """Yield `recording_features` of a recording that comes in blocks (n,) of any length."""
     stream = FeatureStream(upstream)
     single = upstream.config.layers != "all"
-    for start in range(0, len(samples), _BLOCK):
-        for part in stream.push(torch.from_numpy(samples[start : start + _BLOCK])):
+    for block in blocks:
+        for part in stream.push(torch.from_numpy(block)):
             yield _to_array(part, single)
     for part in stream.finish():
         yield _to_array(part, single)
@@ -249,6 +291,11 @@ def _loaded(config: UpstreamConfig, device: str) -> Upstream:
             f"{config.checkpoint or config.name}: has changed since the work began: start again"
         )
     return upstream
+
+
+def _half(frames: torch.Tensor) -> NDArray[np.float16]:
+    array: NDArray[np.float16] = frames.half().numpy()
+    return array
 
 
 def _to_array(part: torch.Tensor, single: bool) -> NDArray[np.float32]:

@@ -65,7 +65,8 @@ def cli(
     data.validate()
     work = extractions(data, output, config, upstream=settings, store=store, device=device)
     extract = functools.partial(_extract, num_workers=num_workers)
-    outcome = run_items(shard(work, job), extract, describe=_uri, num_workers=num_workers)
+    mine = shard(work, job, data.duration)
+    outcome = run_items(mine, extract, describe=_uri, num_workers=num_workers)
     if job.endswith("/1"):
         write_index(output, outcome.done)
     else:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from audioseg_xai.cli import command, training_options
+
+if TYPE_CHECKING:
+    from audioseg_xai.models.directory import Model
 
 
 @command()
@@ -25,28 +29,40 @@ def cli(
     output: Path,
     work: Path | None,
     upstream_checkpoint: str | None,
+    precision: str | None,
+    devices: int | None,
+    num_nodes: int | None,
     device: str,
     num_workers: int,
 ) -> None:
-    """Train the explainable student; a run that was stopped goes on."""
-    from audioseg_xai.config import load_yaml
-    from audioseg_xai.models.directory import load_model, save_model
-    from audioseg_xai.training.corpora import Corpora
-    from audioseg_xai.training.dictionary import load_dictionary
-    from audioseg_xai.training.student import StudentRun, distill
+    """Train the explainable student; a run that was stopped goes on.
 
-    model = distill(
-        Corpora.open(train, valid, augment_with),
-        load_yaml(config, StudentRun) if config else StudentRun(),
-        load_dictionary(dictionary),
-        work or output / "train",
-        teacher=load_model(teacher) if teacher else None,
-        start=load_model(start) if start else None,
-        upstream_checkpoint=upstream_checkpoint,
-        device=device,
-        num_workers=num_workers,
-    )
-    save_model(model, output)
+    SIGUSR1 or SIGTERM stop it after the step, with a checkpoint and exit code 75: the same command
+    goes on from it. The results do not depend on the number of processes, but for rounding.
+    """
+    from audioseg_xai.config import load_yaml
+    from audioseg_xai.training.running import run_training, with_precision
+
+    def train_one() -> Model:
+        from audioseg_xai.models.directory import load_model
+        from audioseg_xai.training.corpora import Corpora
+        from audioseg_xai.training.dictionary import load_dictionary
+        from audioseg_xai.training.student import StudentRun, distill
+
+        run = load_yaml(config, StudentRun) if config else StudentRun()
+        return distill(
+            Corpora.open(train, valid, augment_with),
+            with_precision(run, precision),
+            load_dictionary(dictionary),
+            work or output / "train",
+            teacher=load_model(teacher) if teacher else None,
+            start=load_model(start) if start else None,
+            upstream_checkpoint=upstream_checkpoint,
+            device=device,
+            num_workers=num_workers,
+        )
+
+    run_training(train_one, output, devices=devices, num_nodes=num_nodes)
 
 
 if __name__ == "__main__":

@@ -119,5 +119,5 @@ def test_a_damaged_recording_leaves_the_others(tmp_path: Path) -> None:
     (source / "b.h5").write_bytes(b"broken")
     done = learn(tmp_path / "w", "--archive", source, "--frames", 50)
     assert done.exit_code == 3
-    assert "b.h5: its labels cannot be read" in done.stderr
+    assert "b.h5: cannot be read" in done.stderr
     assert load_dictionary(tmp_path / "w").facts["frames"] == 40

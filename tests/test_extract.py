@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -12,12 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from upstream_dummies import load, upstream_config, write, write_datadir
 
+from audioseg_xai import extract, h5arrays
 from audioseg_xai.archive import Archive, write_index
 from audioseg_xai.audio import read_audio
 from audioseg_xai.datadir import DataDir
 from audioseg_xai.errors import ArchiveError, UsageError
 from audioseg_xai.extract import Extraction, extractions, recording_features, shard, to_int16
-from audioseg_xai.features import SpectrogramConfig
+from audioseg_xai.features import SpectrogramConfig, log_spectrogram
 from audioseg_xai.frames import num_frames
 from audioseg_xai.upstream import Upstream, UpstreamConfig, load_upstream
 
@@ -85,6 +87,34 @@ def test_audio_is_stored_bit_for_bit_and_gives_the_same_features(
     states = upstream.hidden_states(samples[None])[0].numpy()
     expected = upstream.hidden_states(read[None, : len(samples)])[0].numpy()
     np.testing.assert_array_equal(states, expected)
+
+
+@pytest.mark.parametrize("upstream", [False, True])
+def test_a_recording_in_blocks_gives_what_the_whole_gives(
+    data: DataDir,
+    checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    upstream: bool,
+) -> None:
+    monkeypatch.setattr(extract, "_BLOCK", 1_234)
+    monkeypatch.setattr(h5arrays, "_IN_MEMORY", 1_000)
+    config = upstream_config(checkpoint) if upstream else None
+    archive = make(data, tmp_path, config, store=None if upstream else "audio")
+    for entry in archive.entries:
+        samples = torch.from_numpy(read_audio(data.wav[entry.uri]))
+        spectrogram, _, features = archive.read(entry, features=upstream)
+        expected = log_spectrogram(samples, SpectrogramConfig()).half().numpy()
+        np.testing.assert_array_equal(spectrogram, expected)
+        if features is not None:
+            made = whole(load(checkpoint), data, entry.uri).astype(np.float16)
+            np.testing.assert_array_equal(features, made)
+        else:
+            stored = archive.read_samples(entry)
+            np.testing.assert_array_equal(stored, to_int16(samples.numpy())[: len(stored)])
+            with h5py.File(tmp_path / entry.file) as handle:
+                assert len(handle["samples"]) == len(samples)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.h5", "b.h5", "c.h5", "index.h5"]
 
 
 def test_audio_needs_no_upstream(data: DataDir, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Archives: what they hold, and when a file of theirs is made again."""
 
-import os
+import multiprocessing
 import pickle
 from pathlib import Path
 
@@ -57,12 +57,20 @@ def test_a_missing_index_says_what_to_run(tmp_path: Path) -> None:
         Archive(tmp_path)
 
 
-def test_files_are_opened_anew_in_another_process(archive: Archive) -> None:
-    source = Archive(archive.folder)
-    source.read(source.entries[0])
-    assert source._handles
-    assert not pickle.loads(pickle.dumps(source))._handles
-    inherited = source._open(source.entries[0])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "getpid", lambda: -1)
-        assert source._open(source.entries[0]) is not inherited
+def test_an_archive_goes_to_other_processes(archive: Archive) -> None:
+    """By fork, with files open, and by pickle; the positions of readers do not mix."""
+    expected = [archive.read(entry)[0].astype(float).sum() for entry in archive.entries]
+    reader = multiprocessing.get_context("fork").Queue()
+
+    def read(source: Archive) -> None:
+        for _ in range(20):
+            reader.put([source.read(entry)[0].astype(float).sum() for entry in source.entries])
+
+    child = multiprocessing.get_context("fork").Process(target=read, args=(archive,))
+    child.start()
+    for _ in range(20):
+        assert [archive.read(entry)[0].astype(float).sum() for entry in archive.entries] == expected
+        assert reader.get(timeout=60) == expected
+    child.join()
+    other = pickle.loads(pickle.dumps(archive))
+    assert other.read(other.entries[0])[0].astype(float).sum() == expected[0]

@@ -151,6 +151,18 @@ def test_a_corpus_of_which_nothing_is_known_is_drawn_from_anywhere(tmp_path: Pat
     assert min(starts) < 20 and max(starts) > 330
 
 
+def test_crops_may_come_from_one_recording_in_a_row(tmp_path: Path) -> None:
+    many = {f"r{number}": {"labels": labels(60)} for number in range(50)}
+    archive = write_archive(tmp_path, many)
+    places = drawn([archive], {"crops_per_recording": 4}, 402)
+    uris = [place.recording.entry.uri for place in places]
+    assert all(uris[first] == uris[first + step] for first in range(0, 400, 4) for step in range(4))
+    assert len(uris) == 402 and len(set(uris[::4])) > 40
+    assert len({place.start for place in places}) == 11  # but from anywhere in it
+    alone, one = drawn([archive], {}), drawn([archive], {"crops_per_recording": 1})
+    assert alone == one
+
+
 @given(st.integers(50, 400), st.integers(2, 50), st.integers(0, 2**32 - 1))
 def test_crops_lie_inside_their_recordings(frames: int, crop: int, seed: int) -> None:
     entry = ArchiveEntry("a", "a.h5", frames)
@@ -189,5 +201,5 @@ def test_weights_must_name_each_corpus_once(
 def test_labels_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     archive = write_archive(tmp_path, {"a": {"labels": labels(10)}})
     (tmp_path / "a.h5").write_bytes(b"no HDF5")
-    with pytest.raises(ArchiveError, match=r"a\.h5: its labels cannot be read.*delete it"):
+    with pytest.raises(ArchiveError, match=r"a\.h5: cannot be read.*delete it"):
         known_classes([archive], CLASSES)

@@ -5,7 +5,7 @@ So a run that was interrupted goes on with exactly the batches that it would hav
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -17,9 +17,13 @@ from audioseg_xai.archive import Archive, full_labels
 from audioseg_xai.config import Config
 from audioseg_xai.errors import ArchiveError, TrainingError
 from audioseg_xai.features import SpectrogramConfig, log_spectrogram
+from audioseg_xai.training import preemption
 from audioseg_xai.training.corpora import Corpora, Signal
 from audioseg_xai.training.mixing import AugmentConfig, Mixer, SampleMedium, SpectrogramMedium
 from audioseg_xai.training.sampling import BalanceConfig, CropSampler, Place, known_classes
+
+Part = tuple[int, int]
+"""Which part of a batch, from 0, of how many equal ones."""
 
 
 class DataConfig(Config):
@@ -123,18 +127,30 @@ class CropSource:
                 known_classes(corpora.train, classes),
             )
 
-    def batch(self, rng: np.random.Generator) -> Batch:
-        """Return a random batch."""
+    def batch(self, rng: np.random.Generator, part: Part = (0, 1)) -> Batch:
+        """Return a random batch, or some of its crops.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+            Source of chance; all parts draw the same.
+        part : tuple of int
+            Which part of how many is wanted; nothing is read of the others.
+        """
         places = self.sampler.draw(rng, self.config.batch_size)
+        response = _Response.draw(len(places), self.config, rng)
+        own = _own(len(places), part)
         if self.signal == "features":
-            return self._with_features(places, rng)
-        crops = [self._mixed(place, rng) for place in places]
+            return self._with_features(places[own], response.of(own))
+        # Each crop has a source of chance of its own, whoever makes it.
+        chances = rng.spawn(len(places))[own]
+        crops = [self._mixed(*each) for each in zip(places[own], chances, strict=True)]
         sounds = torch.stack([sound for sound, _ in crops])
         labels = self._labels([labels for _, labels in crops])
         nothing = torch.zeros(len(crops), 0)
         if self.signal == "spectrogram":
-            return Batch(augment(sounds, self.config, rng), labels, nothing, nothing)
-        samples = augment_samples(sounds, self.config, rng)
+            return Batch(response.of(own).on_power(sounds), labels, nothing, nothing)
+        samples = response.of(own).on_samples(sounds)
         spectra = torch.stack([log_spectrogram(each, self.spectrogram) for each in samples])
         return Batch(spectra, labels, nothing, samples)
 
@@ -146,7 +162,7 @@ class CropSource:
         )
         return (sound, labels) if self.mixer is None else self.mixer(sound, labels, rng)
 
-    def _with_features(self, places: list[Place], rng: np.random.Generator) -> Batch:
+    def _with_features(self, places: list[Place], response: _Response) -> Batch:
         spectra, labels, features = [], [], []
         for (archive, entry), start in places:
             spectrum, known, found = archive.read(entry, start, start + self.config.crop, True)
@@ -155,7 +171,7 @@ class CropSource:
             features.append(torch.from_numpy(found).float())
         spectrogram = torch.stack(spectra)
         if not self.fixed:
-            spectrogram = augment(spectrogram, self.config, rng)
+            spectrogram = response.on_power(spectrogram)
         nothing = torch.zeros(len(places), 0)
         return Batch(spectrogram, self._labels(labels), torch.stack(features), nothing)
 
@@ -165,10 +181,25 @@ class CropSource:
 
 
 class CropDataset(Dataset[Batch]):
-    """Batches by step; item `i` is the batch of step `first + i`."""
+    """Batches by step; item `i` is the batch of step `first + i`, or a part of it.
 
-    def __init__(self, source: CropSource, *, seed: int, first: int, steps: int) -> None:
+    Parameters
+    ----------
+    source : CropSource
+        Makes crops.
+    seed : int
+        Of all batches.
+    first, steps : int
+        The steps ``[first, steps)``.
+    part : tuple of int
+        Which part of each batch, of how many.
+    """
+
+    def __init__(
+        self, source: CropSource, *, seed: int, first: int, steps: int, part: Part = (0, 1)
+    ) -> None:
         self.source, self.seed, self.first, self.steps = source, seed, first, steps
+        self.part = part
 
     def __len__(self) -> int:
         return self.steps - self.first
@@ -176,7 +207,7 @@ class CropDataset(Dataset[Batch]):
     def __getitem__(self, item: int) -> Batch:
         """Return the batch of step `first + item`."""
         rng = np.random.default_rng([self.seed, self.first + item])
-        return self.source.batch(rng)._replace(seed=torch.tensor(rng.integers(2**62)))
+        return self.source.batch(rng, self.part)._replace(seed=torch.tensor(rng.integers(2**62)))
 
 
 def augment(
@@ -198,9 +229,7 @@ def augment(
     torch.Tensor, shape (B, T, F)
         log(1 + power of what a recorder with another gain and response would have heard).
     """
-    crops, _, bins = spectrogram.shape
-    factor = torch.from_numpy(10 ** (_response(crops, bins, config, rng) / 10)).float()
-    return torch.expm1(spectrogram).mul_(factor.unsqueeze(1)).log1p_()
+    return _Response.draw(len(spectrogram), config, rng).on_power(spectrogram)
 
 
 def augment_samples(
@@ -224,21 +253,41 @@ def augment_samples(
     torch.Tensor, shape (B, N)
         What a recorder with another gain and response would have heard.
     """
-    crops, length = samples.shape
-    spectrum = torch.fft.rfft(samples)
-    response = _response(crops, spectrum.shape[1], config, rng)
-    factor = torch.from_numpy(10 ** (response / 20)).float()
-    return torch.fft.irfft(spectrum * factor, length)
+    return _Response.draw(len(samples), config, rng).on_samples(samples)
 
 
-def _response(
-    crops: int, bins: int, config: DataConfig, rng: np.random.Generator
-) -> NDArray[np.floating]:
-    """Return a random gain a crop and frequency, in dB, shape (B, F)."""
-    gain = rng.uniform(*config.gain, size=(crops, 1))
-    knots = rng.uniform(-config.equaliser, config.equaliser, size=(crops, 7))
-    positions = np.linspace(0, 6, bins)
-    return gain + np.stack([np.interp(positions, np.arange(7), row) for row in knots])
+class _Response(NamedTuple):
+    """Gain and frequency response of recorders, in dB: (B, 1), and (B, 7) from 0 Hz on."""
+
+    gain: NDArray[np.floating]
+    knots: NDArray[np.floating]
+
+    @classmethod
+    def draw(cls, crops: int, config: DataConfig, rng: np.random.Generator) -> Self:
+        gain = rng.uniform(*config.gain, size=(crops, 1))
+        return cls(gain, rng.uniform(-config.equaliser, config.equaliser, size=(crops, 7)))
+
+    def of(self, own: slice) -> _Response:
+        return _Response(self.gain[own], self.knots[own])
+
+    def decibels(self, bins: int) -> NDArray[np.floating]:
+        positions = np.linspace(0, 6, bins)
+        smooth = [np.interp(positions, np.arange(7), row) for row in self.knots]
+        return self.gain + np.stack(smooth)
+
+    def on_power(self, spectrogram: torch.Tensor) -> torch.Tensor:
+        factor = torch.from_numpy(10 ** (self.decibels(spectrogram.shape[2]) / 10)).float()
+        return torch.expm1(spectrogram).mul_(factor.unsqueeze(1)).log1p_()
+
+    def on_samples(self, samples: torch.Tensor) -> torch.Tensor:
+        spectrum = torch.fft.rfft(samples)
+        factor = torch.from_numpy(10 ** (self.decibels(spectrum.shape[1]) / 20)).float()
+        return torch.fft.irfft(spectrum * factor, samples.shape[1])
+
+
+def _own(crops: int, part: Part) -> slice:
+    number, total = part
+    return slice(number * crops // total, (number + 1) * crops // total)
 
 
 def loader(dataset: CropDataset, num_workers: int) -> DataLoader[Batch]:
@@ -247,6 +296,7 @@ def loader(dataset: CropDataset, num_workers: int) -> DataLoader[Batch]:
         dataset,
         batch_size=None,
         num_workers=num_workers,
+        worker_init_fn=preemption.ignore,
         prefetch_factor=2 if num_workers else None,
     )
 

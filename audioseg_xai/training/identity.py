@@ -15,8 +15,14 @@ from audioseg_xai.nmf import Dictionary
 
 
 def archive_digest(archive: Archive) -> str:
-    """Return the SHA-256 of what the index of an archive lists."""
-    rows = [[entry.uri, entry.file, entry.num_frames] for entry in archive.entries]
+    """Return the SHA-256 of what the index of an archive lists: recordings, and their labels.
+
+    An index that was written before it told digests of labels keeps the digest that it had.
+    """
+    rows = [
+        [entry.uri, entry.file, entry.num_frames, *filter(None, [entry.labels_digest])]
+        for entry in archive.entries
+    ]
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 

@@ -6,14 +6,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import PurePath
 from typing import Annotated, Literal, NamedTuple
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from audioseg_xai.archive import Archive, ArchiveEntry, full_labels
 from audioseg_xai.config import Config
-from audioseg_xai.errors import ArchiveError, TrainingError
+from audioseg_xai.errors import TrainingError
 from audioseg_xai.labels import UNKNOWN
 
 Share = Annotated[float, Field(gt=0)]
@@ -31,10 +30,15 @@ class BalanceConfig(Config):
     classes : float
         Share of the crops that are drawn for a class: each class that is active in a corpus has
         its turn equally often there, and frames of it are equally likely to be in the crop.
+    crops_per_recording : int, optional
+        So many crops in a row come from one recording, which has to be opened once for all of
+        them: for archives of very many short recordings on a file system that is slow to open
+        files. Crops of a batch are then more alike. By default each crop is drawn on its own.
     """
 
     corpora: Literal["hours", "equal"] | dict[str, Share] = "hours"
     classes: float = Field(default=0.0, ge=0, le=1)
+    crops_per_recording: int | None = Field(default=None, ge=1)
 
 
 class Recording(NamedTuple):
@@ -51,16 +55,7 @@ class Recording(NamedTuple):
         ArchiveError
             If the file is missing or damaged.
         """
-        path = self.archive.folder / self.entry.file
-        try:
-            with h5py.File(path, "r") as handle:
-                labels: NDArray[np.int8] = handle["labels"][()]
-        except (OSError, KeyError) as error:
-            raise ArchiveError(
-                f"{path}: its labels cannot be read ({error}): delete it and run "
-                "'xai-segment cache-features' again"
-            ) from None
-        return labels
+        return self.archive.read_labels(self.entry)
 
 
 class Place(NamedTuple):
@@ -164,6 +159,7 @@ class CropSampler:
         classes: tuple[str, ...],
     ) -> None:
         self.crop, self.share = crop, balance.classes
+        self.together = balance.crops_per_recording or 1
         self.recordings = recordings_of(archives)
         lengths = np.array([each.entry.num_frames for each in self.recordings], dtype=float)
         usable = np.where(lengths >= crop, lengths, 0)
@@ -178,7 +174,9 @@ class CropSampler:
 
     def draw(self, rng: np.random.Generator, number: int) -> list[Place]:
         """Return `number` crops."""
-        chosen = rng.choice(len(self.recordings), number, p=self.weights)
+        visits = -(-number // self.together)
+        chosen = rng.choice(len(self.recordings), visits, p=self.weights)
+        chosen = np.repeat(chosen, self.together)[:number]
         places = [self._anywhere(self.recordings[index], rng) for index in chosen]
         if self.share:
             for turn in np.flatnonzero(rng.random(number) < self.share):

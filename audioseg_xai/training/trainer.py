@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from lightning_fabric import Fabric
 from pydantic import Field
 from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
 from audioseg_xai.config import Config
-from audioseg_xai.devices import fabric_device
 from audioseg_xai.errors import TrainingError
-from audioseg_xai.files import atomic_path
+from audioseg_xai.training import preemption
+from audioseg_xai.training.batch_norm import share_batch_norm
+from audioseg_xai.training.checkpoint import Checkpoint
 from audioseg_xai.training.data import Batch, CropDataset, CropSource, DataConfig, loader
-from audioseg_xai.training.identity import differences
+from audioseg_xai.training.parallel import LabelMean, Ranks, check_batch
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +47,12 @@ class TrainingConfig(Config):
         Validations without improvement after which training stops.
     seed : int
         Of initial weights, crops and augmentation.
-    precision : str
-        As lightning-fabric names it.
+    precision : {'32-true', 'bf16-mixed'}
+        As lightning-fabric names it: 32 bits, or 16 (bfloat16) where they suffice.
+    checkpoint_every : int, optional
+        Steps between checkpoints besides those after validations.
+    checkpoint_minutes : float, optional
+        Minutes between them.
     data : DataConfig
         Crops, balance and augmentation.
     """
@@ -60,7 +65,9 @@ class TrainingConfig(Config):
     validate_every: int = Field(default=1000, ge=1)
     patience: int = Field(default=10, ge=1)
     seed: int = 0
-    precision: str = "32-true"
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    checkpoint_every: int | None = Field(default=None, ge=1)
+    checkpoint_minutes: float | None = Field(default=None, gt=0)
     data: DataConfig = DataConfig()
 
 
@@ -70,9 +77,16 @@ Losses = Callable[[nn.Module, Batch], Mapping[str, torch.Tensor]]
 Validation = Callable[[Any], Mapping[str, float]]
 """Returns figures of merit; ``score`` is what early stopping raises."""
 
+Board = Callable[[str, Mapping[str, float]], None]
+"""Shows values by name, of ``train`` or ``valid``, at the step that the training is at."""
+
 
 class Trainer:
     """Train `network`, keep the best average of its weights, resume where it stopped.
+
+    A step on several processes is that of one with the whole batch, up to the order of sums: each
+    has its crops, the gradients are averaged, and so are the statistics of batch normalisation.
+    The first process validates and writes.
 
     Parameters
     ----------
@@ -89,11 +103,13 @@ class Trainer:
     fingerprint : mapping
         Settings and digests of all that shapes the run (JSON values): a checkpoint of a run with
         another fingerprint is refused.
+    labelled : LabelMean
+        Which term of the loss is a mean over known labels.
     constrain : callable, optional
         Projects constrained weights: called with the network after each optimiser step, and with
         the average before each validation (a mean of unit vectors is shorter than one).
     device : str, optional
-        As lightning-fabric names accelerators.
+        As `--device` names it.
     """
 
     def __init__(
@@ -105,31 +121,32 @@ class Trainer:
         folder: str | Path,
         *,
         fingerprint: Mapping[str, Any],
+        labelled: LabelMean,
         constrain: Callable[[nn.Module], None] | None = None,
         device: str = "auto",
     ) -> None:
-        accelerator, devices = fabric_device(device)
-        self.fabric = Fabric(
-            accelerator=accelerator,
-            devices=devices,
-            precision=config.precision,
-        )
+        self.ranks = Ranks(device, config.precision)
+        check_batch(config.data.batch_size, self.ranks.total)
         self.losses, self.validation, self.config = losses, validation, config
-        self.folder, self.constrain = Path(folder), constrain
-        self.fingerprint = dict(fingerprint)
+        self.folder, self.labelled, self.constrain = Path(folder), labelled, constrain
+        self.checkpoint = Checkpoint(
+            self.folder / "checkpoint.ckpt",
+            fingerprint,
+            steps=config.checkpoint_every,
+            minutes=config.checkpoint_minutes,
+        )
+        fabric = self.ranks.fabric
+        network.load_state_dict(self.ranks.broadcast(network.state_dict()))
+        self.average = fabric.to_device(deepcopy(network)).eval().requires_grad_(False)
+        self.best = deepcopy(self.average)
+        if self.ranks.total > 1:
+            share_batch_norm(network)
         optimizer = torch.optim.AdamW(
             network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
-        self.average = self.fabric.to_device(deepcopy(network)).eval().requires_grad_(False)
-        self.best = deepcopy(self.average)
-        self.network, self.optimizer = self.fabric.setup(network, optimizer)
+        self.network, self.optimizer = fabric.setup(network, optimizer)
         self.step, self.best_score, self.bad_rounds = 0, -math.inf, 0
         self.history: list[dict[str, float]] = []
-
-    @property
-    def checkpoint(self) -> Path:
-        """The file that a stopped run goes on from."""
-        return self.folder / "checkpoint.ckpt"
 
     def fit(self, source: CropSource, *, num_workers: int = 1) -> nn.Module:
         """Train on crops of `source` until the last step or until validation stops improving.
@@ -138,33 +155,63 @@ class Trainer:
         -------
         nn.Module
             The averaged weights with the best validation score.
+
+        Raises
+        ------
+        PreemptedError
+            If SIGUSR1 or SIGTERM came: after the step, with a checkpoint. Another `Trainer` of the
+            same run goes on from it, and ends as if nothing had been.
+        TrainingError
+            If the loss is no number, or the checkpoint in the folder belongs to another run.
         """
-        if self.checkpoint.exists():
-            self._resume()
-        data = CropDataset(source, seed=self.config.seed, first=self.step, steps=self.config.steps)
-        with SummaryWriter(str(self.folder / "tensorboard")) as board:
-            for batch in loader(data, num_workers):
+        self._resume()
+        with preemption.noticed(), self._board() as board:
+            if self._validation_is_due():
+                self._validate(board)
+            for batch in loader(self._batches(source), num_workers):
                 if self.bad_rounds >= self.config.patience:
                     log.info("no improvement in %d validations: stopped", self.bad_rounds)
                     break
-                self._train_step(batch, board)
-                if self.step % self.config.validate_every == 0 or self.step == self.config.steps:
+                if self._train_step(batch, board):
+                    self._save()
+                    self._stop()
+                if self._validation_is_due():
                     self._validate(board)
+                elif self.checkpoint.due(self.step):
                     self._save()
         return self.best
 
-    def _train_step(self, batch: Batch, board: SummaryWriter) -> None:
+    @property
+    def figures(self) -> dict[str, float]:
+        """The figures of merit of the best weights."""
+        found = next(each for each in self.history if each["score"] == self.best_score)
+        return {name: value for name, value in found.items() if name != "step"}
+
+    def _batches(self, source: CropSource) -> CropDataset:
+        return CropDataset(
+            source,
+            seed=self.config.seed,
+            first=self.step,
+            steps=self.config.steps,
+            part=(self.ranks.rank, self.ranks.total),
+        )
+
+    def _train_step(self, batch: Batch, board: Board) -> bool:
+        """Do a step; return whether it is to be the last one: some process was told to stop."""
+        fabric = self.ranks.fabric
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate()
         self.network.train()
-        terms = self.losses(self.network, Batch(*self.fabric.to_device(tuple(batch))))
-        if not torch.isfinite(terms["total"]):
+        own = Batch(*fabric.to_device(tuple(batch)))
+        terms = self.ranks.balanced(self.losses(self.network, own), own.labels, self.labelled)
+        values, stop = self._agree(terms)
+        if not math.isfinite(values["total"]):
             raise TrainingError(
-                f"the loss became {terms['total'].item()} at step {self.step}: "
+                f"the loss became {values['total']} at step {self.step}: "
                 "lower the learning rate, or look for broken recordings in the archive"
             )
-        self.fabric.backward(terms["total"])
-        self.fabric.clip_gradients(self.network, self.optimizer, max_norm=5.0)
+        fabric.backward(terms["total"])
+        fabric.clip_gradients(self.network, self.optimizer, max_norm=5.0)
         self.optimizer.step()
         self.optimizer.zero_grad()
         if self.constrain is not None:
@@ -172,8 +219,15 @@ class Trainer:
         self.step += 1
         self._update_average()
         if self.step % 50 == 0:
-            for name, value in terms.items():
-                board.add_scalar(f"train/{name}", value.item(), self.step)
+            board("train", values)
+        return stop or (self.ranks.total == 1 and preemption.received() is not None)
+
+    def _agree(self, terms: Mapping[str, torch.Tensor]) -> tuple[dict[str, float], bool]:
+        """Return the terms of the whole batch, and whether any process was told to stop."""
+        told = terms["total"].new_tensor(float(preemption.received() is not None))
+        listed = [value.detach().float() for value in terms.values()]
+        *values, told = self.ranks.mean(torch.stack([*listed, told])).tolist()
+        return dict(zip(terms, values, strict=True)), told > 0
 
     def _learning_rate(self) -> float:
         warm = min(1.0, (self.step + 1) / (self.config.warmup + 1))
@@ -191,12 +245,22 @@ class Trainer:
             else:
                 old.copy_(new[name])
 
-    def _validate(self, board: SummaryWriter) -> None:
+    def _validation_is_due(self) -> bool:
+        done = bool(self.history) and self.history[-1]["step"] == self.step
+        end = self.step == self.config.steps
+        return not done and self.step > 0 and (self.step % self.config.validate_every == 0 or end)
+
+    def _validate(self, board: Board) -> None:
+        before = deepcopy(self.average.state_dict())
         if self.constrain is not None:
             self.constrain(self.average)
-        figures = dict(self.validation(self.average))
-        for name, value in figures.items():
-            board.add_scalar(f"valid/{name}", value, self.step)
+        figures = self.ranks.broadcast(self._figures() if self.ranks.first else None)
+        if figures is None:
+            self.average.load_state_dict(before)
+            self._save()  # to go on with this validation
+            self._stop()
+            return
+        board("valid", figures)
         self.history.append({"step": float(self.step), **figures})
         listed = " ".join(f"{name}={value:.4f}" for name, value in figures.items())
         log.info("step %d/%d: %s", self.step, self.config.steps, listed)
@@ -205,37 +269,59 @@ class Trainer:
             self.best.load_state_dict(self.average.state_dict())
         else:
             self.bad_rounds += 1
+        self._save()
+
+    def _figures(self) -> dict[str, float] | None:
+        """Validate; return None if a signal came meanwhile."""
+        return preemption.unless_told(lambda: dict(self.validation(self.average)))
+
+    def _stop(self) -> None:
+        found = preemption.received()
+        raise preemption.PreemptedError(
+            f"stopped by {found.name if found else 'a signal to another process'} after step "
+            f"{self.step} of {self.config.steps}: the same command goes on from "
+            f"{self.checkpoint.path}"
+        )
+
+    @contextmanager
+    def _board(self) -> Iterator[Board]:
+        """Yield what shows values of this step; of several processes the first one does."""
+        if not self.ranks.first:
+            yield lambda kind, values: None
+            return
+        # What a run that was killed showed after its checkpoint comes again.
+        again = self.step + 1 if self.step else None
+        with SummaryWriter(str(self.folder / "tensorboard"), purge_step=again) as writer:
+
+            def show(kind: str, values: Mapping[str, float]) -> None:
+                for name, value in values.items():
+                    writer.add_scalar(f"{kind}/{name}", value, self.step)
+
+            yield show
 
     def _save(self) -> None:
-        state: dict[str, Any] = {
-            "network": self.network,
-            "optimizer": self.optimizer,
-            "average": self.average.state_dict(),
-            "best": self.best.state_dict(),
-            "step": self.step,
-            "best_score": self.best_score,
-            "bad_rounds": self.bad_rounds,
-            "history": self.history,
-            "fingerprint": self.fingerprint,
-        }
-        with atomic_path(self.checkpoint) as temporary:
-            self.fabric.save(temporary, state)
+        if self.ranks.first:
+            self.checkpoint.save(
+                {
+                    "network": self.network.module.state_dict(),
+                    "optimizer": self.optimizer.state_dict(),
+                    "average": self.average.state_dict(),
+                    "best": self.best.state_dict(),
+                    "step": self.step,
+                    "best_score": self.best_score,
+                    "bad_rounds": self.bad_rounds,
+                    "history": self.history,
+                }
+            )
 
     def _resume(self) -> None:
-        # Before anything is loaded: weights of another network would not fit at all.
-        self._check_fingerprint(self.fabric.load(self.checkpoint).get("fingerprint", {}))
-        state: dict[str, Any] = {"network": self.network, "optimizer": self.optimizer}
-        rest = self.fabric.load(self.checkpoint, state)
-        self.average.load_state_dict(rest["average"])
-        self.best.load_state_dict(rest["best"])
-        self.step, self.best_score = rest["step"], rest["best_score"]
-        self.bad_rounds, self.history = rest["bad_rounds"], rest["history"]
+        state = self.ranks.broadcast(self.checkpoint.load() if self.ranks.first else None)
+        if state is None:
+            return
+        self.network.module.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.average.load_state_dict(state["average"])
+        self.best.load_state_dict(state["best"])
+        self.step, self.best_score = state["step"], state["best_score"]
+        self.bad_rounds, self.history = state["bad_rounds"], state["history"]
         log.info("resumed at step %d", self.step)
-
-    def _check_fingerprint(self, found: Mapping[str, Any]) -> None:
-        differing = differences(found, self.fingerprint)
-        if differing:
-            raise TrainingError(
-                f"{self.checkpoint}: belongs to a run with another configuration "
-                f"({', '.join(differing)}): delete it or choose another output folder"
-            )
