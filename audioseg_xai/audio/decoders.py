@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
-from audioseg_xai.audio.ffmpeg import FfmpegDecoder
 from audioseg_xai.audio.pcm import Samples
+from audioseg_xai.audio.raw import PcmFormat, RawDecoder
 from audioseg_xai.audio.sndfile import open_sndfile
 from audioseg_xai.audio.source import Source
 from audioseg_xai.errors import AudioError
@@ -42,20 +42,34 @@ class Decoder(Protocol):
         """Free the decoder."""
 
 
-def open_decoder(source: Source) -> Decoder:
+def open_decoder(source: Source, raw: PcmFormat | None = None, live: bool = False) -> Decoder:
     """Return the decoder for `source`: libsndfile, or FFmpeg for what that cannot read.
+
+    Parameters
+    ----------
+    source : Source
+        What to decode, at its start.
+    raw : PcmFormat, optional
+        What it holds, when it has no header to say so.
+    live : bool
+        Whether a stream is decoded as it comes.
 
     Raises
     ------
     AudioError
         When neither can, or when there is no audio track.
     """
+    if raw is not None:
+        return RawDecoder(source, raw)
     if source.seekable and not _looks_like_mpeg(source.head):
         decoder = open_sndfile(source)
         if decoder is not None:
             return decoder
         source.rewind()
-    return FfmpegDecoder(source)
+    # Most recordings do without, and need not wait for the libraries of FFmpeg.
+    from audioseg_xai.audio.ffmpeg import FfmpegDecoder
+
+    return FfmpegDecoder(source, live)
 
 
 def _looks_like_mpeg(head: bytes) -> bool:

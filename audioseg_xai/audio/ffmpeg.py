@@ -9,7 +9,12 @@ import av
 from av.error import FFmpegError
 
 from audioseg_xai.audio import problems
-from audioseg_xai.audio.headers import mp3_num_samples, ogg_breaks_off, riff_num_samples
+from audioseg_xai.audio.headers import (
+    mp3_num_samples,
+    ogg_breaks_off,
+    riff_num_samples,
+    wav_is_endless,
+)
 from audioseg_xai.audio.pcm import Samples, downmixed, frame_kind
 from audioseg_xai.audio.source import Source
 from audioseg_xai.errors import AudioError
@@ -22,6 +27,18 @@ LATE_TOLERANCE = 0.25
 
 PCM_PACKET = "65536"
 """Bytes of a packet of PCM: FFmpeg's own few KiB would mean many more trips through Python."""
+
+LIVE_PACKET = "4096"
+"""The same for a live stream, where a packet has to fill: 0.13 s of 16-bit mono at 16 kHz."""
+
+LIVE_WAV_PROBE = "32768"
+"""Bytes of a live WAV stream that FFmpeg searches for DTS before it hands out any; 5 MB else.
+
+It also looks for S/PDIF in the first 64 KiB, whatever it is told: 2 s of 16-bit mono at 16 kHz.
+"""
+
+LIVE_GATHERED = 20
+"""The part of a second that is gathered from the frames of a live stream: 50 ms."""
 
 TRUSTED_CONTAINERS = {"mov", "matroska", "flac", "wav", "aiff", "au"}
 """Containers that write their duration down; for others FFmpeg estimates it from the bit rate."""
@@ -44,6 +61,8 @@ class FfmpegDecoder:
     ----------
     source : Source
         Where the bytes are, at their start.
+    live : bool
+        Whether samples are handed out as they come, at more cost.
 
     Raises
     ------
@@ -51,16 +70,17 @@ class FfmpegDecoder:
         When FFmpeg does not know the container or finds no audio track in it.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, live: bool = False) -> None:
         self._name = source.name
         self._source = source
-        self._container = _open_container(source)
+        self._container = _open_container(source, live)
         try:
             self._stream = self._best_stream()
             self._describe(source)
         except BaseException:
             self.close()
             raise
+        self._gathered = self.rate // LIVE_GATHERED if live else FRAMES_CHUNK
         self._damaged: list[int] = []
         self._decoded = 0
 
@@ -70,7 +90,7 @@ class FfmpegDecoder:
         size = 0
         for frame in self._frames():
             # A broadcast may turn from stereo to surround: frames of one kind go together.
-            if pending and (size >= FRAMES_CHUNK or frame_kind(frame) != frame_kind(pending[0])):
+            if pending and (size >= self._gathered or frame_kind(frame) != frame_kind(pending[0])):
                 yield downmixed(pending)
                 pending, size = [], 0
             pending.append(frame)
@@ -157,12 +177,14 @@ class FfmpegDecoder:
             )
 
 
-def _open_container(source: Source) -> Any:
+def _open_container(source: Source, live: bool) -> Any:
+    options = {"format_whitelist": CONTAINERS, "max_size": LIVE_PACKET if live else PCM_PACKET}
+    if live and source.head[8:12] == b"WAVE":
+        options["probesize"] = LIVE_WAV_PROBE
+    if wav_is_endless(source.head):
+        options["ignore_length"] = "1"  # FFmpeg would believe 2^32 - 1 and stop after 4 GiB
     try:
-        return av.open(
-            cast(Any, source.file),
-            container_options={"format_whitelist": CONTAINERS, "max_size": PCM_PACKET},
-        )
+        return av.open(cast(Any, source.file), container_options=options)
     except (FFmpegError, ValueError):
         raise problems.not_audio(source.name, source.head, source.seekable) from None
 

@@ -45,17 +45,29 @@ def riff_num_samples(head: bytes) -> int | None:
     head : bytes
         First bytes of the file.
     """
+    block_align, size = _wav_data(head) or (0, 0)
+    known = block_align and 0 < size < UNKNOWN_LENGTH
+    return size // block_align if known else None
+
+
+def wav_is_endless(head: bytes) -> bool:
+    """Return whether a WAV header leaves the length open, as that of a live stream does."""
+    data = _wav_data(head)
+    return data is not None and not 0 < data[1] < UNKNOWN_LENGTH
+
+
+def _wav_data(head: bytes) -> tuple[int, int] | None:
+    """Return bytes a sample of all channels, 0 unless it is PCM, and bytes of the data chunk."""
     if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
         return None
     position, block_align = 12, 0
-    while position + 24 <= len(head):
+    while position + 8 <= len(head):
         name, size = struct.unpack_from("<4sI", head, position)
-        if name == b"fmt ":
+        if name == b"fmt " and position + 24 <= len(head):
             tag, block_align = struct.unpack_from("<H10xH", head, position + 8)
             block_align = block_align if tag in PCM_TAGS else 0
         if name == b"data":
-            known = block_align and 0 < size < UNKNOWN_LENGTH
-            return size // block_align if known else None
+            return block_align, size
         position += 8 + size + size % 2
     return None
 

@@ -33,10 +33,10 @@ def downmixed(frames: list[Any]) -> Samples:
     if frames[0].format.is_planar:
         counts = [frame.samples for frame in frames]
         planes = zip(*(frame.planes for frame in frames), strict=True)
-        return downmix([_to_float(_joined(plane, counts, dtype)) for plane in planes])
+        return downmix([to_float(_joined(plane, counts, dtype)) for plane in planes])
     counts = [frame.samples * channels for frame in frames]
     packed = _joined([frame.planes[0] for frame in frames], counts, dtype)
-    return downmix(_to_float(packed).reshape(-1, channels).T)
+    return downmix(to_float(packed).reshape(-1, channels).T)
 
 
 def _joined(planes: Sequence[Any], counts: list[int], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -45,10 +45,10 @@ def _joined(planes: Sequence[Any], counts: list[int], dtype: np.dtype[Any]) -> N
     return np.concatenate([np.frombuffer(plane, dtype, count) for plane, count in parts])
 
 
-def _to_float(values: NDArray[Any]) -> Samples:
+def to_float(values: NDArray[Any]) -> Samples:
     """Return samples scaled to [-1, 1], as libsndfile scales them."""
     if values.dtype == np.int16:
-        return values.astype(np.float32) / np.float32(32_768)
+        return np.multiply(values, np.float32(1 / 32_768), dtype=np.float32)
     if values.dtype.kind == "f":
         return values.astype(np.float32, copy=False)
     bits = 8 * values.dtype.itemsize

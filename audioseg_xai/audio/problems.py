@@ -112,6 +112,14 @@ def cut_off(name: str, seconds: float) -> TruncatedAudioError:
     )
 
 
+def cut_sample(name: str, seconds: float, encoding: str) -> TruncatedAudioError:
+    """Return the error of raw samples that end within one, after `seconds` seconds."""
+    return TruncatedAudioError(
+        f"{name}: breaks off after {seconds:.3f} s in the middle of a sample: "
+        f"it is truncated, or its samples are not {encoding} in as many channels as --raw says"
+    )
+
+
 def is_damaged(name: str, count: int, seconds: float) -> TruncatedAudioError:
     """Return the error of `count` packets that were left out, the first at `seconds`."""
     return TruncatedAudioError(

@@ -10,11 +10,11 @@ from types import TracebackType
 from typing import BinaryIO, Literal
 
 import numpy as np
-import soxr
 from numpy.typing import NDArray
 
 from audioseg_xai.audio import problems
 from audioseg_xai.audio.decoders import open_decoder
+from audioseg_xai.audio.raw import PcmFormat
 from audioseg_xai.audio.source import Source
 from audioseg_xai.errors import AudioError
 from audioseg_xai.frames import SAMPLE_RATE
@@ -51,6 +51,10 @@ class AudioReader:
     on_truncated : {'error', 'warn'}
         What to do about a recording that can be decoded in part. All that can be decoded is
         yielded in either case; then 'error' raises TruncatedAudioError, 'warn' logs a warning.
+    raw : PcmFormat, optional
+        What the samples are, when there is no header to say so.
+    live : bool
+        Whether samples of a stream are wanted as they come, and not only in large pieces.
 
     Attributes
     ----------
@@ -94,6 +98,8 @@ class AudioReader:
         sample_rate: int = SAMPLE_RATE,
         block: int = 10 * SAMPLE_RATE,
         on_truncated: OnTruncated = "error",
+        raw: PcmFormat | None = None,
+        live: bool = False,
     ) -> None:
         if block < 1 or sample_rate < 1:
             raise ValueError(f"block and sample_rate must be positive, not {block}, {sample_rate}")
@@ -104,7 +110,7 @@ class AudioReader:
         self._started = False
         self._source = Source(source)
         try:
-            self._decoder = open_decoder(self._source)
+            self._decoder = open_decoder(self._source, raw, live)
         except BaseException:
             self._source.close()
             raise
@@ -151,6 +157,8 @@ class AudioReader:
         if self.native_rate == self.sample_rate:
             yield from self._native()
             return
+        import soxr
+
         resampler = soxr.ResampleStream(self.native_rate, self.sample_rate, 1, quality="HQ")
         for chunk in self._native():
             # Fixed pieces, so that the result depends neither on `block` nor on the decoder.

@@ -7,10 +7,11 @@ from typing import IO, Any, cast
 
 import numpy as np
 import soundfile
+from numpy.typing import NDArray
 
 from audioseg_xai.audio import problems
 from audioseg_xai.audio.headers import claimed_over_actual, ogg_breaks_off
-from audioseg_xai.audio.pcm import Samples, downmix
+from audioseg_xai.audio.pcm import Samples, downmix, to_float
 from audioseg_xai.audio.source import Source
 from audioseg_xai.errors import AudioError
 
@@ -41,6 +42,8 @@ class SndfileDecoder:
         self.rate = sound.samplerate
         self.channels = sound.channels
         self.num_samples = _promised_frames(sound)
+        # To the same floats as libsndfile makes of them, at a quarter of the cost.
+        self._stored = np.int16 if sound.subtype == "PCM_16" else np.float32
         self._position = 0
         self._breaks_off = breaks_off
 
@@ -65,14 +68,14 @@ class SndfileDecoder:
         self._sound.close()
 
     def _read(self, size: int) -> Samples:
-        out = np.empty((size, self.channels), np.float32)
+        out = np.empty((size, self.channels), self._stored)
         try:
-            read: Samples = self._sound.read(out=out)
+            read: NDArray[Any] = self._sound.read(out=out)
         except soundfile.LibsndfileError:
             # The samples in front of the damage are in `out`, and the position behind them.
             read = out[: self._sound.tell() - self._position]
         self._position += len(read)
-        return read
+        return to_float(read)
 
 
 def open_sndfile(source: Source) -> SndfileDecoder | None:
