@@ -64,6 +64,9 @@ __all__ = [
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
+PRECISIONS = ("32-true", "bf16-mixed")
+"""Of trainings, as lightning-fabric names them."""
+
 
 class Entry(NamedTuple):
     """A line of the table of commands: the module is imported only when the command runs."""
@@ -75,9 +78,11 @@ class Entry(NamedTuple):
 COMMANDS: dict[str, Entry] = {
     "segment": Entry("Commands", "Say when there is speech, music, noise and overlap: RTTM."),
     "explain": Entry("Commands", "Segment, and show which frequencies each decision rests on."),
+    "join": Entry("Commands", "Put the outputs of segment or explain --job together."),
     "report": Entry("Commands", "Make a page of each explained recording, to open in a browser."),
     "score": Entry("Commands", "Compare a hypothesis with a reference: precision, recall, F1."),
     "compare": Entry("Commands", "Compare systems: F1 with intervals, and which differences hold."),
+    "export-onnx": Entry("Commands", "Write a model as an ONNX graph, to run without PyTorch."),
     "models": Entry("Commands", "List, describe and check models."),
     "doctor": Entry("Commands", "Say what is installed, what works and what is missing for what."),
     "prepare": Entry("Recipe steps", "Turn a corpus on disk into a data directory."),
@@ -302,6 +307,9 @@ def training_options(function: FunctionT) -> FunctionT:
     for option in (
         num_workers_option,
         device_option,
+        click.option("--num-nodes", type=click.IntRange(1), help="Machines; else 1, or as srun."),
+        click.option("--devices", type=click.IntRange(1), help="Processes of each; else 1."),
+        click.option("--precision", type=click.Choice(PRECISIONS), help="Else that of --config."),
         click.option("--work", **folder, help="Checkpoints; OUTPUT/train by default."),
         click.option("--output", required=True, **folder, help="Model directory."),
         click.option("--config", type=Path, metavar="YAML", help="Network, schedule and loss."),

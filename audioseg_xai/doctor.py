@@ -30,6 +30,7 @@ EXTRAS = {
     "report": "figures of explain",
     "faithfulness": "faithfulness, against gradient methods",
     "probe": "probe",
+    "onnx": "export-onnx",
     "upstream": "cache-features --upstream, models that listen to an upstream",
     "test": "make test",
     "benchmark": "benchmarks/",

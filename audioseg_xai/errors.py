@@ -50,5 +50,9 @@ class TrainingError(AudiosegError):
     """A training run that cannot start, resume or go on."""
 
 
+class ShardError(AudiosegError):
+    """Shards of some work that are missing, not whole, or not of one work."""
+
+
 class UsageError(AudiosegError):
     """Options that contradict each other."""

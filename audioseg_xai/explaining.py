@@ -17,15 +17,16 @@ from audioseg_xai.annotation import Segment, rttm_lines
 from audioseg_xai.cli import log, run_items
 from audioseg_xai.explain import Explanation
 from audioseg_xai.explanation_archive import ExplanationWriter, RecordingWriter, write_explanations
-from audioseg_xai.inference import Chunk
-from audioseg_xai.listening_files import Listener, check_listening, listening
 from audioseg_xai.pipeline import Pipeline, Settings, Sink, load_pipeline
 from audioseg_xai.provenance import provenance
 from audioseg_xai.recordings import Recording
 from audioseg_xai.report.summary import Row, print_table, summarise
+from audioseg_xai.segmenter import Chunk
+from audioseg_xai.shards import Shard
 from audioseg_xai.textfields import write_lines
 
 if TYPE_CHECKING:
+    from audioseg_xai.listening_files import Listener
     from audioseg_xai.report.page import Media
 
 
@@ -75,6 +76,7 @@ def explain_recordings(
     outputs: Outputs,
     *,
     threshold: float | None = None,
+    shard: Shard | None = None,
 ) -> None:
     """Explain `recordings`; one that fails is logged, and nothing of it is in any output.
 
@@ -88,13 +90,18 @@ def explain_recordings(
         What to write.
     threshold : float, optional
         tau; by default that of the model.
+    shard : Shard, optional
+        The share that `recordings` are; RTTM and archive become shards, also when nothing is in
+        them.
     """
     if outputs.listen is not None:
+        from audioseg_xai.listening_files import check_listening
+
         check_listening(outputs.listen, recordings)
     if outputs.reports:
         importlib.import_module("audioseg_xai.report.writing")  # what is missing is said at once
     with _with_archive(outputs) as needed:
-        explained = _explain(recordings, settings, needed, threshold)
+        explained = _explain(recordings, settings, needed, threshold, shard is not None)
         lines = [line for found in explained for line in rttm_lines(found.uri, found.segments)]
         write_lines(lines, outputs.rttm or sys.stdout)
         sys.stdout.flush()
@@ -102,17 +109,25 @@ def explain_recordings(
         uris = [found.uri for found in explained]
         _say_where(uris, outputs)
         _write_reports([r for r in recordings if r.uri in uris], settings, needed)
+    if shard is not None:
+        pipeline = load_pipeline(settings)
+        tau = pipeline.model.config.relevance_threshold if threshold is None else threshold
+        shard.finish([outputs.rttm, outputs.hdf5], uris, pipeline.describe() | {"tau": tau})
 
 
 def _explain(
-    recordings: list[Recording], settings: Settings, outputs: Outputs, threshold: float | None
+    recordings: list[Recording],
+    settings: Settings,
+    outputs: Outputs,
+    threshold: float | None,
+    may_be_empty: bool,
 ) -> list[_Explained]:
     pipeline = load_pipeline(settings)
     tau = pipeline.model.config.relevance_threshold if threshold is None else threshold
     work = _Work(pipeline, outputs, tau)
     with _archive(pipeline, outputs, tau) as work.archive:
         outcome = run_items(recordings, work, describe=lambda recording: recording.source)
-        if not outcome.done:
+        if not outcome.done and not may_be_empty:
             # Leaves no archive behind; run_items has said what went wrong.
             raise click.exceptions.Exit(outcome.exit_code)
     return outcome.done
@@ -180,6 +195,8 @@ class _Work:
     def _listener(self, recording: Recording, stack: ExitStack) -> Listener | None:
         if self.outputs.listen is None:
             return None
+        from audioseg_xai.listening_files import listening
+
         settings = {"model_digest": self.pipeline.model.digest}
         return stack.enter_context(
             listening(self.outputs.listen, recording, self.pipeline.readout, settings)

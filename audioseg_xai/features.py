@@ -2,46 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from pydantic import Field
 
-from audioseg_xai.config import Config
-from audioseg_xai.frames import HOP, SAMPLE_RATE, WINDOW, num_frames
-
-SAMPLE_SCALE = 32_768.0
-"""Factor from [-1, 1] samples to 16-bit scale.
-
-It puts the "1" of log(1 + power) near the quantisation floor of 16-bit audio. On [-1, 1] samples
-the logarithm would be almost linear and quiet sounds would vanish.
-"""
-
-
-class SpectrogramConfig(Config):
-    """How a spectrogram is computed.
-
-    Attributes
-    ----------
-    fft_size : int
-        Length of the FFT and of its Hann window, in samples; F = fft_size / 2 + 1 bins.
-    """
-
-    fft_size: int = Field(default=512, ge=WINDOW, multiple_of=2)
-
-    @property
-    def num_bins(self) -> int:
-        """F, the number of frequency bins."""
-        return self.fft_size // 2 + 1
-
-    @property
-    def margin(self) -> int:
-        """Samples that the FFT window sees on each side of the frame's own 400."""
-        return (self.fft_size - WINDOW) // 2
-
-    def frequencies(self) -> NDArray[np.float32]:
-        """Return the centre frequency of each bin, in Hz, shape (F,)."""
-        return np.fft.rfftfreq(self.fft_size, 1 / SAMPLE_RATE).astype(np.float32)
+from audioseg_xai.frames import HOP, num_frames
+from audioseg_xai.spectra import SAMPLE_SCALE, SpectrogramConfig
 
 
 def log_spectrogram(samples: torch.Tensor, config: SpectrogramConfig) -> torch.Tensor:

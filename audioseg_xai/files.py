@@ -35,6 +35,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         _allow_as_umask_says(temporary)
         _flush_to_disk(temporary)
         os.replace(temporary, final)
+    except OSError as error:
+        error.filename = error.filename or str(final)  # a full disk does not say where it is full
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -1,11 +1,13 @@
-"""Streaming inference: a recording of any length in constant memory, chunked equal to whole."""
+"""Streaming inference in PyTorch: any network, any device, any length in constant memory.
+
+On a CPU networks that hear spectrograms run in NumPy, see `segmenter`, which gives the same.
+"""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -14,10 +16,11 @@ from numpy.typing import NDArray
 
 from audioseg_xai.errors import ModelError, UsageError
 from audioseg_xai.features import SpectrogramStream
+from audioseg_xai.models.configs import FeatureFrontEndConfig
 from audioseg_xai.models.fold import folded
-from audioseg_xai.models.front_end import FeatureFrontEndConfig
 from audioseg_xai.models.networks import Student, StudentOutput, Teacher
 from audioseg_xai.models.windows import WindowStream
+from audioseg_xai.segmenter import Chunk
 from audioseg_xai.upstream import FeatureStream, Upstream, load_upstream
 
 ResultT_co = TypeVar("ResultT_co", covariant=True)
@@ -27,26 +30,6 @@ CHUNK = 3000
 
 FEATURES = 1 << 24
 """Values of upstream features (64 MiB) that go through the network at once."""
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """Consecutive frames of a recording.
-
-    Attributes
-    ----------
-    spectrogram : numpy.ndarray, shape (t, F)
-        Normalised log spectrogram, what the network saw.
-    logits, probabilities : numpy.ndarray, shape (t, C)
-        Of each class.
-    activations : numpy.ndarray, shape (t, K)
-        H; K = 0 for a teacher, which has none.
-    """
-
-    spectrogram: NDArray[np.float32]
-    logits: NDArray[np.float32]
-    probabilities: NDArray[np.float32]
-    activations: NDArray[np.float32]
 
 
 class ContextStream:
@@ -141,7 +124,7 @@ class Segmenter:
                 "--upstream-checkpoint: this model listens to spectrograms, and to no upstream"
             )
 
-    def process(self, blocks: Iterable[NDArray[np.float32]]) -> Iterator[Chunk]:
+    def process(self, blocks: Iterable[NDArray[np.float32]]) -> Generator[Chunk, None, None]:
         """Yield results for a recording, in order.
 
         Parameters

@@ -2,31 +2,47 @@
 
 from __future__ import annotations
 
-import ctypes
 import functools
+import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from audioseg_xai.annotation import Segment
 from audioseg_xai.audio import AudioReader
+from audioseg_xai.audio.raw import PcmFormat
 from audioseg_xai.audio.reader import OnTruncated
+from audioseg_xai.blas import use_one_thread
 from audioseg_xai.decode import DecodedSegment, StreamingDecoder
 from audioseg_xai.devices import resolve_device
 from audioseg_xai.errors import AudioError, LabelError, ModelError, UsageError
 from audioseg_xai.explain import Explanation, Readout, explain
-from audioseg_xai.frames import SAMPLE_RATE, WINDOW
-from audioseg_xai.inference import Chunk, Segmenter
+from audioseg_xai.frames import HOP, SAMPLE_RATE, WINDOW
 from audioseg_xai.labels import canonical
-from audioseg_xai.models.directory import Model, load_model
-from audioseg_xai.models.networks import Student
+from audioseg_xai.memory import keep_freed, release_freed
+from audioseg_xai.models.configs import NetworkConfig, StudentConfig
+from audioseg_xai.models.stored import (
+    StoredModel,
+    default_model_folder,
+    load_stored,
+    read_model_config,
+)
+from audioseg_xai.models.streaming import streamable
 from audioseg_xai.recordings import Recording
+from audioseg_xai.segmenter import CHUNK, Chunk, StreamingSegmenter
 
-_CHUNKS_BETWEEN_TRIMS = 5
+if TYPE_CHECKING:
+    from audioseg_xai.inference import Segmenter
+    from audioseg_xai.models.directory import Model
+    from audioseg_xai.models.networks import Student, Teacher
+
+_FRAMES_BETWEEN_TRIMS = 15_000
 
 Sink = Callable[[Chunk], None]
 """Something that wants to see every chunk of a recording, in order."""
@@ -52,6 +68,8 @@ class Settings:
         Whether of a damaged recording the part that can be decoded is used.
     upstream_checkpoint : str or None
         Weights of the upstream that the model listens to; None where they lay in training.
+    raw : str or None
+        What samples are that have no header, as `PcmFormat.parse` takes it.
     """
 
     model: str | None = None
@@ -61,6 +79,20 @@ class Settings:
     num_workers: int = 1
     allow_truncated: bool = False
     upstream_checkpoint: str | None = None
+    raw: str | None = None
+
+    @property
+    def audio(self) -> dict[str, Any]:
+        """How `AudioReader` opens a recording.
+
+        Raises
+        ------
+        UsageError
+            If `raw` stands for nothing.
+        """
+        on_truncated: OnTruncated = "warn" if self.allow_truncated else "error"
+        raw = None if self.raw is None else PcmFormat.parse(self.raw)
+        return {"on_truncated": on_truncated, "raw": raw}
 
 
 @dataclass(frozen=True)
@@ -106,7 +138,7 @@ class Pipeline:
 
     Parameters
     ----------
-    model : Model
+    model : Model or StoredModel
         Student or teacher.
     settings : Settings, optional
         Its `model` is not looked at.
@@ -120,16 +152,13 @@ class Pipeline:
         If the upstream that the model listens to cannot be loaded.
     """
 
-    def __init__(self, model: Model, settings: Settings | None = None) -> None:
+    def __init__(self, model: Model | StoredModel, settings: Settings | None = None) -> None:
         self.model, self.settings = model, settings or Settings()
+        self._audio = self.settings.audio
         decided = [name for name in model.classes if name in model.config.decoding]
         wanted = _wanted(self.settings.classes, decided)
         self.decoding = {name: model.config.decoding[name] for name in wanted}
-        self.segmenter = Segmenter(
-            model.network,
-            resolve_device(self.settings.device),
-            upstream_checkpoint=self.settings.upstream_checkpoint,
-        )
+        self.segmenter = _segmenter(model, self.settings)
 
     def segment(self, recording: Recording) -> Segmentation:
         """Return the segments of a recording.
@@ -140,15 +169,36 @@ class Pipeline:
             If it cannot be read, not to its end, or is shorter than one frame.
         """
         found = self._run(recording, lambda chunk: chunk.probabilities, ())
-        segments = tuple(
-            segment.to_segment(
-                float(segment.means[self.model.classes.index(segment.label)]),
-                found.num_frames,
-                found.duration,
-            )
-            for segment in sorted(found.segments, key=lambda s: (s.onset, s.label))
-        )
+        closed = sorted(found.segments, key=lambda s: (s.onset, s.label))
+        segments = tuple(self._in_seconds(closed, found.num_frames, found.duration))
         return Segmentation(recording.uri, found.duration, segments)
+
+    def follow(self, reader: AudioReader, chunks: Iterable[Chunk]) -> Iterator[Segment]:
+        """Yield each segment of a recording as soon as no later sound can change it.
+
+        Parameters
+        ----------
+        reader : AudioReader
+            What is listened to.
+        chunks : iterable of Chunk
+            Results for what `reader` yields, in order.
+
+        Yields
+        ------
+        Segment
+            In the order in which they close; those of `segment`, for the same results.
+
+        Raises
+        ------
+        AudioError
+            If the model puts out NaN or infinity.
+        """
+        decoder = StreamingDecoder(self.model.classes, self.decoding)
+        for chunk in _checked(reader, chunks):
+            closed = decoder.push(chunk.probabilities, chunk.probabilities)
+            yield from self._in_seconds(closed, decoder.num_frames, math.nan)
+        duration = reader.num_samples / SAMPLE_RATE
+        yield from self._in_seconds(decoder.finish(), decoder.num_frames, duration)
 
     def explain(
         self, recording: Recording, sinks: Sequence[Sink] = (), threshold: float | None = None
@@ -182,6 +232,19 @@ class Pipeline:
             threshold=self.model.config.relevance_threshold if threshold is None else threshold,
         )
 
+    def describe(self) -> dict[str, Any]:
+        """Return what decides: digest of the model, and the rule of each class; fits JSON."""
+        decoding = {name: rule.model_dump(mode="json") for name, rule in self.decoding.items()}
+        return {"model": self.model.digest, "decoding": decoding}
+
+    @functools.cached_property
+    def network(self) -> Student | Teacher:
+        """The network in PyTorch, on as many threads as the settings grant."""
+        import torch
+
+        torch.set_num_threads(_threads(self.settings))
+        return self.model.network
+
     @functools.cached_property
     def readout(self) -> Readout:
         """The linear end of the student.
@@ -191,15 +254,15 @@ class Pipeline:
         ModelError
             If the model is a teacher.
         """
-        network = self.model.network
-        if not isinstance(network, Student):
+        config, weights = self.model.config.network, self.model.weights
+        if not isinstance(config, StudentConfig):
             raise ModelError("this model is a teacher, a black box: explain with a student")
         return Readout(
             self.model.classes,
-            _array(network.dictionary),
-            _array(network.classifier.weight),
-            _array(network.classifier.bias),
-            network.config.spectrogram.frequencies(),
+            weights["dictionary"],
+            weights["classifier.weight"],
+            weights["classifier.bias"],
+            config.spectrogram.frequencies(),
         )
 
     def _run(
@@ -210,24 +273,54 @@ class Pipeline:
     ) -> Pass:
         decoder = StreamingDecoder(self.model.classes, self.decoding)
         segments: list[DecodedSegment] = []
-        on_truncated: OnTruncated = "warn" if self.settings.allow_truncated else "error"
-        with AudioReader(recording.path, on_truncated=on_truncated) as reader:
-            for number, chunk in enumerate(self.segmenter.process(reader), start=1):
-                if not np.isfinite(chunk.logits).all():
-                    raise AudioError(
-                        f"{reader.name}: the model puts out NaN or infinity within the first "
-                        f"{reader.num_samples / SAMPLE_RATE:.3f} s: check the model with "
-                        "xai-segment doctor, or export the recording again"
-                    )
-                segments += decoder.push(chunk.probabilities, values(chunk))
-                for sink in sinks:
-                    sink(chunk)
-                if number % _CHUNKS_BETWEEN_TRIMS == 0:
-                    _release_freed_memory()
+        with AudioReader(recording.path, block=CHUNK * HOP, **self._audio) as reader:
+            # Closed before the reader, from which another thread may read.
+            with closing(self.segmenter.process(reader)) as chunks:
+                for chunk in _checked(reader, chunks):
+                    segments += decoder.push(chunk.probabilities, values(chunk))
+                    for sink in sinks:
+                        sink(chunk)
             segments += decoder.finish()
-            if reader.num_samples < WINDOW:
-                raise _too_short(reader)
+            check_length(reader)
             return Pass(decoder.num_frames, reader.num_samples / SAMPLE_RATE, tuple(segments))
+
+    def _in_seconds(
+        self, closed: Iterable[DecodedSegment], num_frames: int, duration: float
+    ) -> Iterator[Segment]:
+        for found in closed:
+            confidence = float(found.means[self.model.classes.index(found.label)])
+            yield found.to_segment(confidence, num_frames, duration)
+
+
+def check_length(reader: AudioReader) -> None:
+    """Check that a recording, read to its end, was long enough to decide anything.
+
+    Raises
+    ------
+    AudioError
+        If it is shorter than a frame.
+    """
+    if reader.num_samples < WINDOW:
+        raise AudioError(
+            f"{reader.name}: {reader.num_samples} samples at 16 kHz are too short to decide "
+            f"anything: a frame needs {WINDOW} (25 ms); leave the file out"
+        )
+
+
+def _checked(reader: AudioReader, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
+    frames = 0
+    for chunk in chunks:
+        if not np.isfinite(chunk.logits).all():
+            raise AudioError(
+                f"{reader.name}: the model puts out NaN or infinity within the first "
+                f"{reader.num_samples / SAMPLE_RATE:.3f} s: check the model with "
+                "xai-segment doctor, or export the recording again"
+            )
+        yield chunk
+        frames += len(chunk.logits)
+        if frames >= _FRAMES_BETWEEN_TRIMS:
+            release_freed()
+            frames = 0
 
 
 def _cores() -> int:
@@ -237,11 +330,41 @@ def _cores() -> int:
     return min(cores, int(granted)) if granted.isdecimal() and int(granted) else cores
 
 
+def _threads(settings: Settings) -> int:
+    return settings.threads or max(1, _cores() // max(1, settings.num_workers))
+
+
 @functools.lru_cache(maxsize=1)
 def load_pipeline(settings: Settings) -> Pipeline:
-    """Load the model that `settings` name, once a process, and set the number of threads."""
-    torch.set_num_threads(settings.threads or max(1, _cores() // max(1, settings.num_workers)))
-    return Pipeline(load_model(settings.model), settings)
+    """Load the model that `settings` name, once a process, and set how many threads compute."""
+    folder = Path(settings.model) if settings.model is not None else default_model_folder()
+    config = read_model_config(folder)
+    if _streams(config.network, settings):
+        keep_freed()
+        use_one_thread()
+        return Pipeline(load_stored(folder, config), settings)
+    import torch
+
+    from audioseg_xai.models.directory import load_model
+
+    torch.set_num_threads(_threads(settings))
+    return Pipeline(load_model(folder), settings)
+
+
+def _streams(config: NetworkConfig, settings: Settings) -> bool:
+    """Tell whether NumPy computes a network: on a CPU, and if it hears nothing but spectrograms."""
+    wanted = streamable(config) and settings.upstream_checkpoint is None
+    return wanted and resolve_device(settings.device) == "cpu"
+
+
+def _segmenter(model: Model | StoredModel, settings: Settings) -> StreamingSegmenter | Segmenter:
+    if _streams(model.config.network, settings):
+        threads = _threads(settings)
+        return StreamingSegmenter(model.config.network, model.weights, threads=threads)
+    from audioseg_xai.inference import Segmenter
+
+    device = resolve_device(settings.device)
+    return Segmenter(model.network, device, upstream_checkpoint=settings.upstream_checkpoint)
 
 
 def segment(recording: Recording, settings: Settings) -> Segmentation:
@@ -267,22 +390,3 @@ def _wanted(classes: str | None, decided: Sequence[str]) -> list[str]:
 
 def _side_by_side(chunk: Chunk) -> NDArray[np.float32]:
     return np.hstack([chunk.probabilities, chunk.logits, chunk.activations])
-
-
-def _release_freed_memory() -> None:
-    # Small things that stay (segments, HDF5's tables) lie between the large arrays of a chunk that
-    # go: glibc would keep the holes, 60 MB more each hour. Other C libraries have no such call.
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
-
-
-def _too_short(reader: AudioReader) -> AudioError:
-    return AudioError(
-        f"{reader.name}: {reader.num_samples} samples at 16 kHz are too short to decide anything: "
-        f"a frame needs {WINDOW} (25 ms); leave the file out"
-    )
-
-
-def _array(parameter: torch.Tensor) -> NDArray[np.float32]:
-    return parameter.detach().cpu().numpy()

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from audioseg_xai.errors import AudioError, UsageError
+from audioseg_xai.shards import Job, Shard
 
 STDIN = "-"
 
@@ -27,10 +28,13 @@ class Recording:
         Its name in all outputs.
     path : str
         Its file, or '-' for standard input.
+    duration : float or None
+        Its length in seconds, where a data directory tells.
     """
 
     uri: str
     path: str
+    duration: float | None = None
 
     @property
     def source(self) -> str:
@@ -58,6 +62,47 @@ def recording_options(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(recordings=recordings, **others)
 
     return wrapped
+
+
+def shard_of(
+    recordings: list[Recording], job: Job | None, outputs: Iterable[Path | None]
+) -> tuple[Shard | None, list[Recording]]:
+    """Return the share of `recordings` that `job` does, balanced by duration where all have one.
+
+    Parameters
+    ----------
+    recordings : list of Recording
+        All of them.
+    job : Job or None
+        Which share of them; None is all, which is no shard.
+    outputs : iterable of Path or None
+        What it will make; their records from before are removed.
+
+    Returns
+    -------
+    shard : Shard or None
+        Writes the records in the end.
+    mine : list of Recording
+        What to process; may be empty.
+
+    Raises
+    ------
+    UsageError
+        If standard input is among them, or there is no file to write.
+    """
+    if job is None:
+        return None, recordings
+    if any(recording.path == STDIN for recording in recordings):
+        raise UsageError("--job: - (standard input) cannot be shared")
+    written = [output for output in outputs if output is not None]
+    if not written:
+        raise UsageError("--job: shares go to files, to be joined: say --rttm FILE")
+    durations = [recording.duration for recording in recordings]
+    known = [duration for duration in durations if duration is not None]
+    uris = [recording.uri for recording in recordings]
+    shard = Shard(uris, job, known if len(known) == len(durations) else ())
+    shard.begin(written)
+    return shard, [recordings[place] for place in shard.places]
 
 
 def processing_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -182,7 +227,7 @@ def _read_datadir(path: str) -> list[Recording]:
     from audioseg_xai.datadir import DataDir
 
     data = DataDir.read(path)
-    return [Recording(uri, str(data.wav[uri])) for uri in data.uris]
+    return [Recording(uri, str(data.wav[uri]), data.duration[uri]) for uri in data.uris]
 
 
 def _check_distinct(recordings: list[Recording]) -> None:

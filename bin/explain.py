@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from audioseg_xai.blas import use_wide_kernels
 from audioseg_xai.cli import command, device_option
 from audioseg_xai.errors import UsageError
 from audioseg_xai.recordings import (
@@ -15,8 +16,10 @@ from audioseg_xai.recordings import (
     check_outputs,
     processing_options,
     recording_options,
+    shard_of,
 )
 from audioseg_xai.report.paths import FIGURES, output_paths
+from audioseg_xai.shards import Job, job_option
 
 if TYPE_CHECKING:
     from audioseg_xai.report.page import Media
@@ -53,6 +56,7 @@ if TYPE_CHECKING:
 )
 @click.option("--compress", is_flag=True, help="Make the archive smaller, in more time.")
 @processing_options
+@job_option
 @device_option
 def cli(
     recordings: list[Recording],
@@ -64,6 +68,7 @@ def cli(
     tau: float | None,
     listen: Path | None,
     compress: bool,
+    job: Job | None,
     **processing: Any,
 ) -> None:
     """Segment AUDIO..., and show which frequencies each decision rests on.
@@ -93,6 +98,8 @@ def cli(
     if media is not None and report is None:
         raise UsageError("--media: is about the page: say --report FILE as well")
     check_outputs(recordings, [rttm, hdf5, *figures.values(), *reports.values()])
+    shard, recordings = shard_of(recordings, job, [rttm, hdf5])
+    use_wide_kernels()
     from audioseg_xai.explaining import Outputs, explain_recordings
     from audioseg_xai.pipeline import Settings
 
@@ -100,7 +107,7 @@ def cli(
         rttm=rttm, hdf5=hdf5, figures=figures, compress=compress, listen=listen, reports=reports,
         media=media or "embed",
     )  # fmt: skip
-    explain_recordings(recordings, Settings(**processing), outputs, threshold=tau)
+    explain_recordings(recordings, Settings(**processing), outputs, threshold=tau, shard=shard)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from audioseg_xai.explanation_archive import (
     write_explanations,
     write_prototypes,
 )
+from audioseg_xai.explanation_layout import half
 
 RNG = np.random.default_rng(0)
 CLASSES = ("speech", "music")
@@ -141,6 +142,15 @@ def test_activations_beyond_half_precision_stay_finite(tmp_path: Path) -> None:
         recording.finish(explanation("a"))
     with ExplanationArchive(tmp_path / "x.h5") as archive:
         assert archive.activations("a").tolist() == [[65504.0, 0.0, 1.0]]
+
+
+def test_half_precision_is_that_of_numpy() -> None:
+    largest = np.float32(65504).view(np.uint32)
+    spread = np.arange(0, largest, 9973, dtype=np.uint32)  # of every exponent
+    ties = (np.arange(0x3300, 0x4700, dtype=np.uint32) << 16) + np.uint32(0x1000)
+    values = np.concatenate([spread, ties, [largest]]).astype(np.uint32).view(np.float32)
+    np.testing.assert_array_equal(half(values), values.astype(np.float16))
+    assert half(np.array([[0.0, 1e-9, 65519.0, np.inf]])).tolist() == [[0, 0, 65504, 65504]]
 
 
 def test_a_missing_archive(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from audioseg_xai.faithfulness.evaluation import (
 )
 from audioseg_xai.features import log_spectrogram
 from audioseg_xai.frames import FRAME_SHIFT
+from audioseg_xai.models.fold import folded
 from audioseg_xai.models.networks import Student
 from audioseg_xai.pipeline import Pipeline
 from audioseg_xai.recordings import Recording
@@ -120,7 +121,7 @@ def study(
     ModelError
         If nothing is decided in any recording, or the model is a teacher.
     """
-    network = pipeline.segmenter.network
+    network = folded(pipeline.network)
     if not isinstance(network, Student):
         raise ModelError("this model is a teacher, a black box: measure a student")
     rng = np.random.default_rng(config.seed)

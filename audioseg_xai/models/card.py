@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from audioseg_xai.labels import CLASSES
 
 if TYPE_CHECKING:
-    from audioseg_xai.models.directory import ModelConfig
+    from audioseg_xai.models.stored import ModelConfig
 
 
 def render_card(config: ModelConfig) -> str:

@@ -3,30 +3,11 @@
 from __future__ import annotations
 
 import torch
-from pydantic import Field
 from torch import nn
 from torch.nn import functional
 
-from audioseg_xai.config import Config
-from audioseg_xai.features import SAMPLE_SCALE
-
-
-class LevelConfig(Config):
-    """Settings of `LevelNorm`.
-
-    Attributes
-    ----------
-    context : int
-        Frames on each side over which the level is averaged.
-    dynamic_range : float
-        Decibels below the level at which power maps to log(1 + 1).
-    floor : float
-        Level, in dB relative to full scale, below which a recording is not raised any further.
-    """
-
-    context: int = Field(default=400, ge=1)
-    dynamic_range: float = Field(default=65.0, gt=0)
-    floor: float = Field(default=-75.0, lt=0)
+from audioseg_xai.models.configs import LevelConfig
+from audioseg_xai.spectra import SAMPLE_SCALE
 
 
 class LevelNorm(nn.Module):

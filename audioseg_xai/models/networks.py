@@ -2,122 +2,20 @@
 
 from __future__ import annotations
 
-import math
-from typing import Annotated, Literal, NamedTuple, Self
+from typing import NamedTuple
 
 import torch
-from pydantic import Field, model_validator
 from torch import nn
 
-from audioseg_xai.config import Config
-from audioseg_xai.features import SpectrogramConfig
-from audioseg_xai.labels import CLASSES
-from audioseg_xai.models.front_end import (
-    FeatureFrontEndConfig,
-    FrontEndConfig,
+from audioseg_xai.models.configs import (
+    NetworkConfig,
     SpectrogramFrontEndConfig,
-    build_front_end,
+    StudentConfig,
+    TeacherConfig,
 )
-from audioseg_xai.models.level import LevelConfig, LevelNorm
-from audioseg_xai.models.tcn import TCN, TCNConfig
-
-
-class NetworkConfig(Config):
-    """What teacher and student have in common.
-
-    Attributes
-    ----------
-    spectrogram : SpectrogramConfig
-        FFT size.
-    level : LevelConfig
-        Level normalisation of the spectrogram.
-    front_end : SpectrogramFrontEndConfig or FeatureFrontEndConfig
-        What the network listens to.
-    tcn : TCNConfig
-        Size of the temporal network.
-    classes : tuple of str
-        The classes that the network decides, axis C.
-    window : int or None
-        Frames that a network sees at once whose normalisation is over the window; None for all
-        others, which may see any number. The length of a training crop is what it knows.
-    step : int or None
-        Frames from one window to the next at inference, where overlapping results are averaged;
-        None for a tenth of the window.
-    """
-
-    spectrogram: SpectrogramConfig = SpectrogramConfig()
-    level: LevelConfig = LevelConfig()
-    front_end: FrontEndConfig = SpectrogramFrontEndConfig()
-    tcn: TCNConfig = TCNConfig()
-    classes: tuple[str, ...] = CLASSES
-    window: int | None = Field(default=None, ge=2)
-    step: int | None = Field(default=None, ge=1)
-
-    @model_validator(mode="after")
-    def _window_fits(self) -> Self:
-        if self.needs_window and self.window is None:
-            raise ValueError("normalisation over the window needs 'window', its length in frames")
-        if not self.needs_window and (self.window, self.step) != (None, None):
-            raise ValueError("'window' and 'step' are for a normalisation over the window only")
-        if self.window is not None and self.window_step > self.window:
-            raise ValueError("'step' is longer than 'window': frames would be left out")
-        return self
-
-    @property
-    def needs_window(self) -> bool:
-        """Whether an output depends on all frames that the network sees at once."""
-        front_end = self.front_end
-        over_window = isinstance(front_end, FeatureFrontEndConfig) and front_end.norm == "window"
-        return over_window or self.tcn.norm == "global"
-
-    @property
-    def window_step(self) -> int:
-        """Frames from one window to the next; a tenth of the window unless `step` says more."""
-        return self.step or max(1, (self.window or 0) // 10)
-
-    @property
-    def receptive_field(self) -> int:
-        """Frames of input that an output sees on each side of its own, level included."""
-        if self.window is not None:
-            return self.level.context + self.window - 1
-        return self.level.context + self.context
-
-    @property
-    def context(self) -> int:
-        """Frames of normalised input that an output sees on each side; a multiple of the stride."""
-        stride = self.front_end.stride
-        interpolated = stride if stride > 1 else 0
-        seen = self.front_end.receptive_field + stride * self.tcn.receptive_field + interpolated
-        return stride * math.ceil(seen / stride)
-
-
-class TeacherConfig(NetworkConfig):
-    """Settings of a `Teacher`."""
-
-    kind: Literal["teacher"] = "teacher"
-
-
-class StudentConfig(NetworkConfig):
-    """Settings of a `Student`.
-
-    Attributes
-    ----------
-    components : int
-        K, the number of atoms of the dictionary.
-    trainable_dictionary : bool
-        Whether training moves W (kept non-negative, atoms of unit norm).
-    analysis : bool
-        Whether the activations also see their own frame of the spectrogram through a linear map.
-        Only with the spectrogram front end.
-    """
-
-    kind: Literal["student"] = "student"
-    components: int = Field(default=256, ge=1)
-    trainable_dictionary: bool = False
-    analysis: bool = True
-
-
-AnyNetworkConfig = Annotated[TeacherConfig | StudentConfig, Field(discriminator="kind")]
+from audioseg_xai.models.front_end import build_front_end
+from audioseg_xai.models.level import LevelNorm
+from audioseg_xai.models.tcn import TCN
 
 
 class Network(nn.Module):

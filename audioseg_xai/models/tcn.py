@@ -2,55 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
-from pydantic import Field, field_validator
 from torch import nn
 
-from audioseg_xai.config import Config
-
-
-class TCNConfig(Config):
-    """Size of a `TCN`.
-
-    Attributes
-    ----------
-    channels : int
-        Channels of every block.
-    kernel : int
-        Frames that a convolution sees (odd).
-    blocks : int
-        Blocks a repeat; the dilation of block i is 2^i.
-    repeats : int
-        How often the sequence of dilations is repeated.
-    block : {'dense', 'separable'}
-        A dense dilated convolution, or the block of Conv-TasNet with a depthwise one.
-    hidden : int
-        Channels inside a separable block.
-    norm : {'batch', 'global'}
-        Batch normalisation, or layer normalisation over channels and frames of the whole window.
-    """
-
-    channels: int = Field(default=64, ge=1)
-    kernel: int = Field(default=3, ge=1)
-    blocks: int = Field(default=7, ge=1)
-    repeats: int = Field(default=2, ge=1)
-    block: Literal["dense", "separable"] = "dense"
-    hidden: int = Field(default=128, ge=1)
-    norm: Literal["batch", "global"] = "batch"
-
-    @field_validator("kernel")
-    @classmethod
-    def _odd(cls, kernel: int) -> int:
-        if kernel % 2 == 0:
-            raise ValueError("must be odd, so that a convolution is centred on its frame")
-        return kernel
-
-    @property
-    def receptive_field(self) -> int:
-        """Frames that the convolutions of an output see on each side of its own."""
-        return self.repeats * (self.kernel // 2) * (2**self.blocks - 1)
+from audioseg_xai.models.configs import TCNConfig
 
 
 class TCN(nn.Sequential):

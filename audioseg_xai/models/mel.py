@@ -1,0 +1,38 @@
+"""Mel bands."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audioseg_xai.frames import SAMPLE_RATE
+
+
+def mel_matrix(bands: int, num_bins: int) -> NDArray[np.float32]:
+    """Return a matrix that averages bins into triangular mel bands.
+
+    The mel scale is 2595 log10(1 + f / 700) (O'Shaughnessy, 1987). Each column sums to one: a band
+    is a weighted mean of bins, so a flat spectrum stays flat.
+
+    Parameters
+    ----------
+    bands, num_bins : int
+        Number of bands, and of bins from 0 Hz to half the sample rate.
+
+    Returns
+    -------
+    numpy.ndarray, shape (F, bands), float32
+        Non-negative weights.
+    """
+    nyquist = SAMPLE_RATE / 2
+    top = 2595 * math.log10(1 + nyquist / 700)
+    edges = 700 * (10 ** (np.linspace(0, top, bands + 2) / 2595) - 1)
+    frequencies = np.linspace(0, nyquist, num_bins)[:, None]
+    # A band narrower than the spacing of the bins would catch none: widen it to reach one.
+    width = np.maximum(np.diff(edges), nyquist / (num_bins - 1))
+    rising = 1 - (edges[1:-1] - frequencies) / width[:-1]
+    falling = 1 - (frequencies - edges[1:-1]) / width[1:]
+    weights = np.maximum(np.minimum(rising, falling), 0)
+    return (weights / weights.sum(axis=0)).astype(np.float32)
