@@ -19,7 +19,6 @@ import os
 
 os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
 
-import platform
 import sys
 import tempfile
 import time
@@ -30,9 +29,11 @@ from pathlib import Path
 import click
 import numpy as np
 import torch
+from machine import gemm_peak
+from programs import run_program
+from results import Cell, Limit, Result, options, publish
 from sklearn.decomposition import NMF
 from sklearn.exceptions import ConvergenceWarning
-from speed import measure
 
 from audioseg_xai.archive import Archive, ArchiveEntry, write_index, write_recording
 from audioseg_xai.models.networks import StudentConfig
@@ -42,6 +43,7 @@ from audioseg_xai.training.dictionary import balanced_frames
 
 BINS = 257
 TOLERANCE = 1e-3
+OURS = "audioseg_xai"
 STREAMED = 64  # K of the third table
 RECORDING = 30_000  # frames: ten minutes
 
@@ -83,29 +85,34 @@ def ours(spectra: torch.Tensor, config: NMFConfig, target: float) -> tuple[float
     return *found[reached[0]], reached[0] + 1
 
 
-def compare(spectra: torch.Tensor, components: int, iterations: int) -> None:
-    """Print the first table."""
+def compare(
+    spectra: torch.Tensor, components: int, iterations: int
+) -> tuple[list[dict[str, Cell]], float]:
+    """Return the first table, and how many times as long scikit-learn takes."""
     config = NMFConfig(components=components, sparsity=0, iterations=iterations, tolerance=0)
     seconds, error = reference(spectra, config)
     mine, reached, sweeps = ours(spectra, config, (1 + TOLERANCE) * error)
-    print(f"{len(spectra)} frames, {spectra.shape[1]} bins, K = {components}\n")
-    print("| program | sweeps | CPU s | relative error |\n|---|---|---|---|")
-    print(f"| scikit-learn, cd | {iterations} | {seconds:.1f} | {error:.4f} |")
-    print(f"| audioseg_xai | {sweeps} | {mine:.1f} | {reached:.4f} |")
-    print(f"\nscikit-learn takes {seconds / mine:.1f} times as long\n")
+    programs = [("scikit-learn, cd", iterations, seconds, error), (OURS, sweeps, mine, reached)]
+    rows: list[dict[str, Cell]] = [
+        {"program": name, "frames": len(spectra), "bins": BINS, "K": components,
+         "sweeps": number, "CPU s": cpu, "relative error": found}
+        for name, number, cpu, found in programs
+    ]  # fmt: skip
+    return rows, seconds / mine
 
 
-def scale(spectra: torch.Tensor, components: int) -> None:
-    """Print the second table."""
-    print("| frames | frobenius, CPU s a sweep | a frame, us | kl, CPU s a sweep | a frame, us |")
-    print("|---|---|---|---|---|")
+def scale(spectra: torch.Tensor, components: int) -> list[dict[str, Cell]]:
+    """Return the second table."""
+    rows: list[dict[str, Cell]] = []
     for part in (8, 4, 2, 1):
         some = spectra[: len(spectra) // part]
-        cells = [str(len(some))]
+        row: dict[str, Cell] = {"frames": len(some)}
         for loss in ("frobenius", "kl"):
             seconds = sweep_seconds(some, components, loss)
-            cells += [f"{seconds:.3f}", f"{1e6 * seconds / len(some):.1f}"]
-        print(f"| {' | '.join(cells)} |", flush=True)
+            row[f"{loss}, CPU s a sweep"] = seconds
+            row[f"{loss}, us a frame"] = 1e6 * seconds / len(some)
+        rows.append(row)
+    return rows
 
 
 def sweep_seconds(spectra: torch.Tensor, components: int, loss: LossName) -> float:
@@ -130,11 +137,9 @@ def write_archive(folder: Path, hours: float) -> int:
     return RECORDING * len(entries)
 
 
-def memory(hours: tuple[float, ...]) -> None:
-    """Print the third table."""
-    print(f"\nK = {STREAMED}")
-    print("\n| hours | frames | CPU s | peak MB |\n|---|---|---|---|")
-    peaks = []
+def memory(hours: tuple[float, ...]) -> list[dict[str, Cell]]:
+    """Return the third table."""
+    rows: list[dict[str, Cell]] = []
     for length in hours:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
@@ -142,10 +147,23 @@ def memory(hours: tuple[float, ...]) -> None:
             command = [sys.executable, "-m", "audioseg_xai.bin.learn_dictionary"]
             command += ["--archive", f"{folder}/archive", "--output", f"{folder}/w.safetensors"]
             command += ["--components", str(STREAMED), "--passes", "1"]
-            run = measure([*command, "--frames-per-pass", str(frames)])
-        peaks.append(run.peak)
-        print(f"| {length:g} | {frames} | {run.cpu:.1f} | {run.peak:.0f} |", flush=True)
-    print(f"\nPeak memory, {hours[-1]:g} h against {hours[0]:g} h: {peaks[-1] / peaks[0]:.2f}")
+            run = run_program([*command, "--frames-per-pass", str(frames)])
+        rows.append(
+            {"hours": length, "frames streamed": frames, "K": STREAMED, "CPU s": run.cpu,
+             "peak MB": run.peak}
+        )  # fmt: skip
+    return rows
+
+
+def limit(frames: int, components: int, seconds: float) -> Limit:
+    """Return how far a sweep of the squared error is from the rate of matrix products.
+
+    The products of the spectra with one factor and of the other with itself, for either factor:
+    4 N K (F + K) operations.
+    """
+    operations = 4 * frames * components * (BINS + components)
+    what = "a sweep, against matrix products on one thread"
+    return Limit(what, operations / seconds / 1e9, gemm_peak(), "GFLOP/s")
 
 
 @click.command()
@@ -154,19 +172,33 @@ def memory(hours: tuple[float, ...]) -> None:
 @click.option("--components", default=256, show_default=True, help="K of the first two tables.")
 @click.option("--iterations", default=30, show_default=True, help="Of scikit-learn.")
 @click.option("--hours", multiple=True, type=float, default=(0.5, 2, 8), help="Third table.")
+@options
 def main(
-    archive: Path | None, frames: int, components: int, iterations: int, hours: tuple[float, ...]
+    archive: Path | None,
+    frames: int,
+    components: int,
+    iterations: int,
+    hours: tuple[float, ...],
+    quick: bool,
+    json_path: Path | None,
 ) -> None:
     """Measure, and print Markdown tables."""
     torch.set_num_threads(1)
+    if quick:
+        frames, iterations, hours = 5000, 10, (0.5, 1)
     if archive is None:
         spectra = low_rank(frames)
     else:
         spectra = balanced_frames(Archive(archive), StudentConfig(), frames, seed=0)
-    compare(spectra, components, iterations)
-    scale(spectra, components)
-    memory(hours)
-    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    compared, ratio = compare(spectra, components, iterations)
+    scaled, streamed = scale(spectra, components), memory(hours)
+    growth = float(streamed[-1]["peak MB"]) / float(streamed[0]["peak MB"])
+    ratios = {
+        "CPU time of scikit-learn / ours, to the same error": ratio,
+        f"peak memory of the stream, {hours[-1]:g} h / {hours[0]:g} h": growth,
+    }
+    bound = limit(len(spectra), components, float(scaled[-1]["frobenius, CPU s a sweep"]))
+    publish(Result("nmf", [*compared, *scaled, *streamed], ratios, [bound]), json_path)
 
 
 if __name__ == "__main__":

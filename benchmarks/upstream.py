@@ -11,7 +11,6 @@ how far features in windows are from those of the whole recording.
 
 from __future__ import annotations
 
-import platform
 import subprocess
 import sys
 import tempfile
@@ -22,7 +21,10 @@ from pathlib import Path
 import click
 import soundfile
 import torch
+from machine import gemm_peak
+from results import Cell, Limit, Result, options, publish
 from s3prl.upstream.wavlm.hubconf import wavlm_local
+from torch.utils.flop_counter import FlopCounterMode
 
 from audioseg_xai.upstream import FeatureStream, UpstreamConfig, load_upstream
 
@@ -30,6 +32,8 @@ ROOT = Path(__file__).resolve().parent.parent
 DEMO = ROOT / "audioseg_xai" / "assets" / "demo.flac"
 SCRIPT = ROOT / "recipes" / "broadcast" / "local" / "make_wavlm.py"
 RATE = 16_000
+REFERENCE = "s3prl f32"
+GFLOPS = "GFLOP/s"
 
 Network = Callable[[torch.Tensor], torch.Tensor]
 """From samples (B, N) to hidden states (B, T, L, D)."""
@@ -43,7 +47,7 @@ def networks(checkpoint: Path, device: str) -> dict[str, Network]:
     def original(samples: torch.Tensor) -> torch.Tensor:
         return torch.stack(expert(list(samples.to(device)))["hidden_states"], dim=2)
 
-    found: dict[str, Network] = {"s3prl f32": original}
+    found: dict[str, Network] = {REFERENCE: original}
     for precision in ("f32", "bf16"):
         config = UpstreamConfig.model_validate(
             {"name": "wavlm_local", "checkpoint": str(checkpoint), "precision": precision}
@@ -62,10 +66,12 @@ def seconds(network: Network, batches: list[torch.Tensor], device: str) -> float
     return time.perf_counter() - started
 
 
-def measure(checkpoint: Path, device: str, batches: list[torch.Tensor], rounds: int) -> None:
-    """Time the networks on a device; print a row each and the ratios."""
+def measure(
+    checkpoint: Path, device: str, batches: list[torch.Tensor], rounds: int
+) -> list[dict[str, Cell]]:
+    """Time the networks on a device; return a row each."""
     compared = networks(checkpoint, device)
-    expected = compared["s3prl f32"](batches[0])  # also warms up
+    expected = compared[REFERENCE](batches[0])  # also warms up
     audio = sum(batch.numel() for batch in batches) / RATE
     cosine = {
         name: torch.cosine_similarity(network(batches[0]), expected, dim=-1)
@@ -76,27 +82,34 @@ def measure(checkpoint: Path, device: str, batches: list[torch.Tensor], rounds: 
         for _ in range(rounds)
     ]
     fastest = {name: min(once[name] for once in taken) for name in compared}
-    for name, wall in fastest.items():
-        found = cosine[name]
-        speed = f"{audio / wall:.1f}x | {fastest['s3prl f32'] / wall:.2f}"
-        print(
-            f"| {device} | {name} | {wall:.2f} | {speed} | {found.mean():.6f} | {found.min():.6f} |"
-        )
+    return [
+        {"device": device, "network": name, "wall s": wall, "real time": audio / wall,
+         "against s3prl": fastest[REFERENCE] / wall, "mean cosine": f"{cosine[name].mean():.6f}",
+         "least cosine": f"{cosine[name].min():.6f}"}
+        for name, wall in fastest.items()
+    ]  # fmt: skip
 
 
-def compare_windows(checkpoint: Path, samples: torch.Tensor) -> None:
-    """Say how far features in windows of the grid are from those of the whole recording."""
+def operations(checkpoint: Path, batches: list[torch.Tensor]) -> float:
+    """Return the operations of products and convolutions for all batches."""
+    with FlopCounterMode(display=False) as counter:
+        networks(checkpoint, "cpu")["ours f32"](batches[0])
+    return counter.get_total_flops() * len(batches)
+
+
+def compare_windows(checkpoint: Path, samples: torch.Tensor) -> dict[str, Cell]:
+    """Return how far features in windows of the grid are from those of the whole recording."""
     config = UpstreamConfig(name="wavlm_local", checkpoint=str(checkpoint))
     upstream = load_upstream(config, "cpu")
     whole = upstream.hidden_states(samples[None])[0]
     stream = FeatureStream(upstream)
     windows = torch.cat([*stream.push(samples), *stream.finish()])
     cosine = torch.cosine_similarity(windows, whole, dim=-1).mean(0)
-    print(
-        f"\nWindows of {config.chunk:g} s and {config.margin:g} s on each side, against "
-        f"{len(samples) / RATE:.0f} s as a whole: mean cosine {cosine[0]:.4f} of what enters the "
-        f"first layer, {cosine[-1]:.4f} of the last hidden state, {cosine.min():.4f} of the worst."
-    )
+    return {
+        "window s": config.chunk, "margin s": config.margin, "recording s": len(samples) / RATE,
+        "mean cosine, before the first layer": f"{cosine[0]:.4f}",
+        "last layer": f"{cosine[-1]:.4f}", "worst": f"{cosine.min():.4f}",
+    }  # fmt: skip
 
 
 @click.command()
@@ -105,9 +118,20 @@ def compare_windows(checkpoint: Path, samples: torch.Tensor) -> None:
 @click.option("--windows", default=4, show_default=True, help="Of the demo; on a GPU 16 times.")
 @click.option("--rounds", default=3, show_default=True)
 @click.option("--threads", default=1, show_default=True, help="Of the CPU.")
-def main(size: str, window: float, windows: int, rounds: int, threads: int) -> None:
-    """Measure, and print a Markdown table."""
+@options
+def main(
+    size: str,
+    window: float,
+    windows: int,
+    rounds: int,
+    threads: int,
+    quick: bool,
+    json_path: Path | None,
+) -> None:
+    """Measure, and print Markdown tables."""
     torch.set_num_threads(threads)
+    if quick:
+        windows, rounds = 1, 1
     samples, rate = soundfile.read(DEMO, dtype="float32")
     assert rate == RATE
     length = round(window * RATE)
@@ -117,17 +141,23 @@ def main(size: str, window: float, windows: int, rounds: int, threads: int) -> N
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Path(folder) / "wavlm.pt"
         subprocess.run([sys.executable, SCRIPT, checkpoint, "--size", size], check=True)
-        print(
-            "| device | network | wall s | real time | against s3prl | mean cosine | least cosine |"
-        )
-        print("|---|---|---|---|---|---|---|")
-        measure(checkpoint, "cpu", cut, rounds)
+        rows = measure(checkpoint, "cpu", cut, rounds)
+        wall = float(rows[1]["wall s"])
+        reached = operations(checkpoint, cut) / wall / 1e9
         if torch.cuda.is_available():  # more at once, as a GPU needs
-            measure(checkpoint, "cuda", [torch.cat(cut * 4)] * 4, rounds)
-        compare_windows(checkpoint, torch.from_numpy(samples))
+            rows += measure(checkpoint, "cuda", [torch.cat(cut * 4)] * 4, rounds)
+        apart = compare_windows(
+            checkpoint, torch.from_numpy(samples[: 20 * RATE if quick else None])
+        )
+    bound = Limit(
+        "ours f32, against products on one thread", reached, threads * gemm_peak(), GFLOPS
+    )
+    ratios = {f"speed of {row['network']} on {row['device']} / s3prl": float(row["against s3prl"])
+              for row in rows if row["network"] != REFERENCE}  # fmt: skip
+    described: list[dict[str, Cell]] = [{"weights": "random", "size": size, "threads": threads}]
+    publish(Result("upstream", [*rows, apart, *described], ratios, [bound]), json_path)
     if not torch.cuda.is_available():
         print("\nNo usable GPU here: the speed on one was NOT measured.")
-    print(f"\n{size}, windows of {window:g} s, {threads} threads, {platform.machine()}")
 
 
 if __name__ == "__main__":
