@@ -48,7 +48,7 @@ clean: ## Remove .venv, what the demo made, and caches
 
 .venv/.test: .venv/.made $(DEPENDENCIES)
 	@echo "Installing the package and what training and tests need into .venv (torch is large) ..."
-	$(INSTALL) -e '.[train,report,upstream,faithfulness,probe,test]'
+	$(INSTALL) -e '.[train,report,upstream,faithfulness,probe,onnx,test]'
 	@touch $@
 
 .venv/.made:
