@@ -15,6 +15,7 @@ import getpass
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -189,6 +190,7 @@ def main() -> int:
     if missing_programs():
         print(f"error: not installed: {', '.join(missing_programs())}", file=sys.stderr)
         return 1
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     with slurm_cluster() as environment:
         return subprocess.run(sys.argv[1:], env=os.environ | environment, check=False).returncode
 
