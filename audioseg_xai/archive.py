@@ -6,7 +6,8 @@ itself, ``samples (N,) i2``, for features that are computed when they are needed
 under a temporary name and renamed, so a file that is there is whole; the index is written last.
 
 Arrays lie in one piece and uncompressed: a random crop is then one read of just its frames.
-Compression by gzip or lzf saves a tenth to a third and reads three to fifteen times as slowly.
+Compression by lzf, gzip or zstd saves 17 to 29 % of the room, and a crop takes ten to twenty times
+as long.
 """
 
 from __future__ import annotations

@@ -57,10 +57,11 @@ def watch_stages(clock: Clock) -> None:
     for name in ("push", "finish"):
         clock.watch(spectra.PowerStream, name, "spectrum")
         clock.watch(LevelStream, name, "level")
-        clock.watch(streaming.StreamingNetwork, name, "activations, logits")
         clock.watch(layers.Interpolation, name, "TCN")
-        clock.watch(layers.BandConvolution, name, "front end")
         clock.watch(layers.DilatedBlock, name, "TCN")
+    for name in ("", "_last"):
+        clock.watch(streaming.StreamingNetwork, f"hear{name}", "front end")
+        clock.watch(streaming.StreamingNetwork, f"decide{name}", "activations, logits")
     clock.watch(StreamingDecoder, "push", "decisions and means")
     for name in ("push", "finish"):
         clock.watch(RecordingWriter, name, "archive")
@@ -81,7 +82,7 @@ def operations(config: Any) -> float:
     return total + 2 * config.components * (seen + len(config.classes))
 
 
-def product_rate(size: int = 512, repeats: int = 20) -> float:
+def product_rate(size: int = 512, repeats: int = 200) -> float:
     """Return the best rate of a product of two matrices, in GFLOP/s."""
     import numpy as np
 

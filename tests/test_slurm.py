@@ -314,6 +314,6 @@ def test_to_cancel_a_queue_cancels_the_jobs_of_its_stage(
     ids = queue(script, cluster)
     pid = wait_for_number(script.parent / "pid.1")
     slurm("scancel", *ids)
-    assert wait_until(lambda: slurm("squeue", "--noheader") == "")
+    assert wait_until(lambda: slurm("squeue", "--noheader") == ""), slurm("squeue", "--long")
     assert not is_running(pid)
     assert not (script.parent / "exp/all.rttm").exists()

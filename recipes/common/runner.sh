@@ -72,9 +72,12 @@ _run_stage() { # _run_stage NUMBER
   _begin_stage "$number"
   echo "== $name =="
   set +e
-  # tee outlives Ctrl-C: it has to write what the stage says about it.
+  # A cancelled job ends with this process, and what the stage still has to cancel needs its time:
+  # SLURM sends the signal to the process of the stage as well, so it is enough to wait.
+  [[ -z ${_RECIPE_QUEUED:-} ]] || trap : TERM
+  # tee outlives Ctrl-C and scancel: it has to write what the stage says about it.
   _RECIPE_STAGE=$number "$BASH" -c "$_stage_program" "$_recipe" "${_arguments[@]}" \
-    --python "$python" --slurm-conf "$slurm_conf" 2>&1 | tee -i "$log"
+    --python "$python" --slurm-conf "$slurm_conf" 2>&1 | (trap "" INT TERM && exec tee "$log")
   code=${PIPESTATUS[0]}
   set -e
   if ((code != 0)); then

@@ -3,6 +3,7 @@
 # of the recipe, or of recipes/common. Sourced by launch.sh.
 
 _slurm_jobs=()
+_slurm_mark=run.sh-$$-$RANDOM # comment of the jobs of this process
 
 _run_jobs_slurm() { # _run_jobs_slurm LOG COMMAND...: jobs _numbers
   local script=${1//JOB/array}.sh id options=() more=(--requeue)
@@ -12,7 +13,7 @@ _run_jobs_slurm() { # _run_jobs_slurm LOG COMMAND...: jobs _numbers
   # What SLURM itself says about a job goes beside its log.
   id=$(_sbatch --array="$(_ranges "${_numbers[@]}")$(_throttle)" \
     --job-name="$(basename "$1" .log)" --chdir="$PWD" --output="${1//JOB/%a}.slurm" \
-    --open-mode=append "${more[@]}" "${options[@]}" "$script") || return 0 # there will be no logs
+    --open-mode=append --comment="$_slurm_mark" "${more[@]}" "${options[@]}" "$script") || return 0 # there will be no logs
   _slurm_jobs+=("$id")
   _await_slurm "$id"
   _await_logs "$1"
@@ -55,7 +56,12 @@ _await_logs() { # _await_logs LOG: a shared file system may show the end of a lo
 }
 
 _cancel_slurm_jobs() {
-  ((${#_slurm_jobs[@]} == 0)) || scancel "${_slurm_jobs[@]}" || :
+  local marked
+  [[ $cmd == slurm ]] || return 0
+  # A signal may come before sbatch has said the number of a job that runs already.
+  mapfile -t marked < <(squeue --noheader --me --array --format='%A %k' 2>/dev/null |
+    awk -v mark="$_slurm_mark" '$2 == mark { print $1 }' | sort -u)
+  ((${#_slurm_jobs[@]} + ${#marked[@]} == 0)) || scancel "${_slurm_jobs[@]}" "${marked[@]}" || :
 }
 
 _ranges() { # _ranges 1 2 3 7: 1-3,7
