@@ -98,7 +98,8 @@ def budget(recording: Path, hours: float, model: str | None) -> tuple[list[dict[
     ]
     gigaflops = found["operations"] * hours * 3600 / FRAME_SHIFT / 1e9
     rate = gigaflops / sum(stages[name] for name in NETWORK_STAGES)
-    what = f"network, {gigaflops / hours / 3600:.3f} GFLOP a second of audio, against one product"
+    need = f"{gigaflops / hours / 3600:.3f} GFLOP a second of audio"
+    what = f"network, {need}, against one product with kernels for {found['kernels']}"
     return rows, Limit(what, rate, found["product_rate"], "GFLOP/s")
 
 

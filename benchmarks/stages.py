@@ -3,7 +3,8 @@
     python benchmarks/stages.py AUDIO ARCHIVE.h5 [MODEL]
 
 Prints JSON: seconds of audio, CPU seconds of imports and of each stage, floating-point operations
-of the network, and the rate of a large matrix product with the same library. For `speed.py`.
+of the network, the rate of a large matrix product with the same library, and its kernels.
+For `speed.py`.
 """
 
 from __future__ import annotations
@@ -15,8 +16,6 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-from audioseg_xai.blas import use_wide_kernels
 
 
 class Clock:
@@ -95,9 +94,16 @@ def product_rate(size: int = 512, repeats: int = 200) -> float:
     return 2 * size**3 / best / 1e9
 
 
+def kernels() -> str:
+    """Return the kernels that OpenBLAS chose, or was told to choose, for the processor."""
+    from threadpoolctl import threadpool_info
+
+    found = {info.get("architecture", info["prefix"]) for info in threadpool_info()}
+    return ", ".join(sorted(found))
+
+
 def main(audio: str, archive: str, model: str | None = None) -> None:
     """Explain a recording, and print what each stage took."""
-    use_wide_kernels()
     from audioseg_xai.explaining import Outputs, explain_recordings
     from audioseg_xai.pipeline import Settings, load_pipeline
     from audioseg_xai.recordings import Recording
@@ -114,6 +120,7 @@ def main(audio: str, archive: str, model: str | None = None) -> None:
         "stages": clock.seconds,
         "operations": operations(config),
         "product_rate": product_rate(),
+        "kernels": kernels(),
     }
     print(json.dumps(answer))
 

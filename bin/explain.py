@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from audioseg_xai.blas import use_wide_kernels
 from audioseg_xai.cli import command, device_option
 from audioseg_xai.errors import UsageError
 from audioseg_xai.recordings import (
@@ -99,7 +98,6 @@ def cli(
         raise UsageError("--media: is about the page: say --report FILE as well")
     check_outputs(recordings, [rttm, hdf5, *figures.values(), *reports.values()])
     shard, recordings = shard_of(recordings, job, [rttm, hdf5])
-    use_wide_kernels()
     from audioseg_xai.explaining import Outputs, explain_recordings
     from audioseg_xai.pipeline import Settings
 

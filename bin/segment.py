@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-from audioseg_xai.blas import use_wide_kernels
 from audioseg_xai.cli import command, device_option, num_workers_option, run_items
 from audioseg_xai.errors import UsageError
 from audioseg_xai.recordings import (
@@ -61,7 +60,6 @@ def cli(
     SIGTERM end a live stream: what was heard until then is printed.
     """
     check_outputs(recordings, [rttm])
-    use_wide_kernels()
     if num_workers > 1 and STDIN in (recording.path for recording in recordings):
         raise UsageError("- (standard input) cannot be shared: leave out --num-workers")
     from audioseg_xai.annotation import rttm_lines

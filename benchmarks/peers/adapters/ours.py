@@ -13,9 +13,6 @@ DECIDES = "thresholds and durations that the model directory stores"
 
 def load(model: str | None = None) -> Any:
     """Return the pipeline of a model directory, or of the bundled one."""
-    from audioseg_xai.blas import use_wide_kernels
-
-    use_wide_kernels()  # as the program does, before NumPy is imported
     from audioseg_xai.pipeline import Settings, load_pipeline
 
     return load_pipeline(Settings(model=model, device="cpu", threads=1))
