@@ -189,5 +189,6 @@ _run_forwarding() { # _run_forwarding COMMAND...: hands SIGUSR1 and SIGTERM on, 
     [[ $_signalled == yes ]] || break
     _was_signalled=yes
   done
+  trap : USR1 TERM # too late: there is nobody left to hand it on to
   return "$code"
 }

@@ -107,13 +107,16 @@ _stage_program='
   set -Eeuo pipefail
   trap '\''echo "${BASH_SOURCE[0]##*/}: line $LINENO: \"$BASH_COMMAND\" failed with exit code $?" >&2'\'' ERR
   trap "_kill_jobs" EXIT
-  trap "exit 130" INT
-  trap "exit 143" TERM
+  # A program that the same signal ended may have brought EXIT about already: an exit out of that
+  # trap must not come before its work is done.
+  trap "_kill_jobs; trap - EXIT; exit 130" INT
+  trap "_kill_jobs; trap - EXIT; exit 143" TERM
   "stage_$_number"
   _remove_shards
 '
 
 _kill_jobs() {
+  trap "" INT TERM # nor may a second signal cut it short
   _cancel_slurm_jobs
   _end_local_jobs
 }
