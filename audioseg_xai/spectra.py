@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any, cast
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 from pydantic import Field
 
@@ -103,9 +102,8 @@ class PowerStream:
 
     def _emit(self, count: int) -> Floats:
         power = np.empty((count, self.config.num_bins), np.float32)
-        step = self._pending.strides[0]
-        shape, strides = (count, self.config.fft_size), (HOP * step, step)
-        frames = as_strided(self._pending, shape, strides, writeable=False)
+        size, step = self.config.fft_size, self._pending.itemsize
+        frames: Floats = np.ndarray((count, size), np.float32, self._pending, 0, (HOP * step, step))
         for start in range(0, count, _AT_ONCE):
             self._power(frames[start : start + _AT_ONCE], power[start : start + _AT_ONCE])
         self._pending = self._pending[count * HOP :]

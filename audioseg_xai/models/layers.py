@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
@@ -217,12 +216,9 @@ class BandConvolution:
         out = np.empty((count, self.groups * self.group * self.outputs), np.float32)
         row, value = rows.strides
         # What overlaps is a view; the patches side by side are made for some outputs at once.
-        patches = as_strided(
-            rows,
-            (count, self.groups, *self._patch),
-            (self.stride * row, 2 * self.group * self.channels * value, row, value),
-            writeable=False,
-        )
+        shape = (count, self.groups, *self._patch)
+        strides = (self.stride * row, 2 * self.group * self.channels * value, row, value)
+        patches: Floats = np.ndarray(shape, np.float32, rows, 0, strides)
         for start in range(0, count, _STEPS):
             self._convolve(patches[start : start + _STEPS], out[start : start + _STEPS])
         self._step(count * self.stride)
