@@ -9,10 +9,17 @@ import numpy as np
 import pytest
 import soundfile
 from click.testing import CliRunner
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from simulation_dummies import (
+    RATE,
+    ROOT,
+    STRICT,
+    config,
+    only,
+    silence,
+    tone,
+    write_pool,
+)
 
-from audioseg_xai.annotation import Segment
 from audioseg_xai.cli import main
 from audioseg_xai.config import load_yaml, parse_config
 from audioseg_xai.corpora.pool import Pool, PoolItem
@@ -21,65 +28,11 @@ from audioseg_xai.errors import ConfigError, CorpusError, DataDirError, UsageErr
 from audioseg_xai.simulate import SimulationConfig, Simulator, Stock, simulate_data_dir
 from audioseg_xai.simulate.activity import (
     cell_power,
-    drop,
-    fill,
-    from_runs,
-    hysteresis,
     loud_level,
-    pad,
     runs,
-    stretch,
 )
-from audioseg_xai.simulate.canvas import Canvas, audible
-from audioseg_xai.simulate.channel import compress, fade_ends, set_level, telephone, tilt
-from audioseg_xai.simulate.config import AudibleLabels, RoomConfig, SpeechLabels
-from audioseg_xai.simulate.material import repeat
 from audioseg_xai.simulate.mixture import num_recordings
-from audioseg_xai.simulate.noises import BEDS, EVENTS
-from audioseg_xai.simulate.rooms import headset_response, reverberate, room_bank
-from audioseg_xai.simulate.speech import Speakers, Voice, find_activity
 from audioseg_xai.simulate.stock import SourceReader
-
-RATE = 16000
-ROOT = Path(__file__).parents[1]
-
-
-def tone(seconds: float, frequency: float = 440.0, peak: float = 0.3) -> np.ndarray:
-    time = np.arange(round(seconds * RATE)) / RATE
-    return (peak * np.sin(2 * np.pi * frequency * time)).astype(np.float32)
-
-
-def silence(seconds: float) -> np.ndarray:
-    return np.zeros(round(seconds * RATE), np.float32)
-
-
-def words(frequency: float) -> np.ndarray:
-    """A 'speaker': tone in 0.5..1.5, 2.5..3.5 and 4.5..5.5 s of 6 s."""
-    parts = [silence(0.5), *[tone(1.0, frequency), silence(1.0)] * 3]
-    return np.concatenate(parts)[: 6 * RATE]
-
-
-SPEAKERS = {"ann": 300.0, "ben": 500.0, "cyd": 700.0}
-
-
-def write_pool(root: Path, *, without: str = "") -> Path:
-    audio = {f"speech/{name}.flac": words(pitch) for name, pitch in SPEAKERS.items()}
-    audio["music/chord.flac"] = tone(12, 220, 0.2) + tone(12, 330, 0.2)
-    rng = np.random.default_rng(0)
-    audio["noise/fan.flac"] = (0.05 * rng.standard_normal(12 * RATE)).astype(np.float32)
-    audio["event/bang.flac"] = (0.2 * rng.standard_normal(RATE // 2)).astype(np.float32)
-    items = []
-    for path, samples in audio.items():
-        kind, name = path.split("/")
-        if kind == without:
-            continue
-        (root / kind).mkdir(parents=True, exist_ok=True)
-        soundfile.write(root / path, samples, RATE, subtype="PCM_16")
-        speaker = name.removesuffix(".flac") if kind == "speech" else None
-        seconds, licence = samples.size / RATE, "CC0-1.0"
-        items.append(PoolItem(path, kind, f"{kind}-source", speaker, seconds, licence, "train"))
-    Pool(root, tuple(items)).write()
-    return root
 
 
 @pytest.fixture(scope="module")
@@ -90,233 +43,6 @@ def pool_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def stock(pool_dir: Path) -> Stock:
     return Stock(Pool.read(pool_dir), "train")
-
-
-def config(**changes: object) -> SimulationConfig:
-    values = {"duration": [4, 6], "short_duration": [2, 3], "rooms": {"rooms": 2, "positions": 2}}
-    return parse_config(values | changes, SimulationConfig, "test")
-
-
-def only(scene: str) -> dict[str, float]:
-    return {scene: 1.0}
-
-
-# --- activity on the 10 ms grid -------------------------------------------------------------------
-
-
-def mask(drawing: str) -> np.ndarray:
-    return np.array([char == "#" for char in drawing])
-
-
-def test_runs_fill_pad_and_drop_are_as_drawn() -> None:
-    drawn = mask("..##..#....#.")
-    assert runs(drawn).tolist() == [[2, 4], [6, 7], [11, 12]]
-    assert (fill(drawn, 3) == mask("..#####....#.")).all()
-    assert (pad(drawn, 1) == mask(".#######..###")).all()
-    assert (drop(drawn, 2) == mask("..##.........")).all()
-
-
-@given(st.lists(st.booleans(), max_size=60))
-def test_runs_and_from_runs_are_inverse(values: list[bool]) -> None:
-    drawn = np.array(values, np.bool_)
-    assert (from_runs(runs(drawn), drawn.size) == drawn).all()
-
-
-def test_hysteresis_holds_on_through_weak_cells_but_does_not_start_there() -> None:
-    levels = np.array([-50, -40, -30, -40, -50, -40, -40, -50.0])
-    assert (hysteresis(levels, -32, -42) == mask(".###....")).all()
-
-
-def test_stretch_is_linear_interpolation() -> None:
-    values = np.array([0.0, 1.0, -1.0])
-    expected = np.interp(np.arange(12) / 4, [0, 1, 2], values)
-    assert np.allclose(stretch(values, 4), expected, atol=1e-6)
-
-
-def test_activity_of_a_clean_file_is_where_the_tone_is() -> None:
-    found = find_activity(words(440.0), SpeechLabels())
-    assert runs(found.loose).tolist() == [[50, 150], [250, 350], [450, 550]]
-    assert found.loud == pytest.approx(20 * np.log10(0.3) - 3.01, abs=0.15)
-
-
-def test_loose_activity_keeps_a_quiet_word_end_that_tight_leaves_out() -> None:
-    samples = np.concatenate([silence(0.5), tone(1.0), tone(0.5, peak=0.3 * 10 ** (-38 / 20))])
-    found = find_activity(np.append(samples, silence(0.5)), SpeechLabels())
-    assert runs(found.loose).tolist() == [[50, 200]]
-    assert runs(found.tight).tolist() == [[50, 150]]
-
-
-# --- labels ---------------------------------------------------------------------------------------
-
-STRICT = {"speech_labels": {"pad": 0.0, "gap": 0.0}}
-
-
-def lay(canvas: Canvas, speaker: int, onset: float, seconds: float) -> None:
-    on = np.ones(round(seconds * 100), np.bool_)
-    canvas.add_speech(tone(seconds, 300 + 200 * speaker), round(onset * 100), speaker, on, on)
-
-
-def test_labels_follow_a_hand_drawn_timeline() -> None:
-    #        0    1    2    3    4    5    6    7    8
-    # ann         |---------|                              1..3
-    # ben                |---------|                       2.5..4.5
-    # music                             |---------|        5..7
-    canvas = Canvas(8 * RATE)
-    lay(canvas, 0, 1.0, 2.0)
-    lay(canvas, 1, 2.5, 2.0)
-    canvas.add_sound(tone(2.0, 220), 500, "music")
-    assert canvas.segments(config(**STRICT)) == [
-        Segment(1.0, 4.5, "speech"),
-        Segment(2.5, 3.0, "overlap"),
-        Segment(5.0, 7.0, "music"),
-    ]
-
-
-def test_padding_and_gap_filling_loosen_speech_but_not_overlap() -> None:
-    canvas = Canvas(8 * RATE)
-    lay(canvas, 0, 1.0, 1.0)
-    lay(canvas, 0, 2.4, 1.0)  # 0.4 s pause: 0.2 s between the padded parts
-    lay(canvas, 1, 3.0, 1.0)
-    found = canvas.segments(config(speech_labels={"pad": 0.1, "gap": 0.3}))
-    assert found == [Segment(0.9, 4.1, "speech"), Segment(3.0, 3.4, "overlap")]
-
-
-def test_one_speaker_alone_never_overlaps() -> None:
-    canvas = Canvas(4 * RATE)
-    lay(canvas, 0, 1.0, 2.0)
-    lay(canvas, 0, 2.0, 1.0)
-    assert {segment.label for segment in canvas.segments(config())} == {"speech"}
-
-
-def test_what_reaches_over_the_end_is_cut_at_the_end() -> None:
-    canvas = Canvas(2 * RATE)
-    lay(canvas, 0, 1.5, 3.0)
-    canvas.add_sound(tone(5.0), 100, "noise")
-    assert canvas.samples.size == 2 * RATE
-    assert max(segment.offset for segment in canvas.segments(config())) == 2.0
-
-
-@pytest.mark.parametrize(("level", "labelled"), [(-20, True), (-29, True), (-31, False)])
-def test_a_bed_is_labelled_down_to_the_masking_threshold(level: float, labelled: bool) -> None:
-    canvas = Canvas(4 * RATE)
-    lay(canvas, 0, 0.0, 4.0)
-    canvas.add_sound(set_level(tone(4.0, 1000), loud_level(cell_power(canvas.samples)) + level),
-                     0, "music")  # fmt: skip
-    labels = {segment.label for segment in canvas.segments(config())}
-    assert ("music" in labels) == labelled
-
-
-def test_a_distractor_has_no_label() -> None:
-    canvas = Canvas(4 * RATE)
-    canvas.add_sound(tone(4.0, peak=0.1), 0, "distractor")
-    assert canvas.segments(config()) == []
-
-
-def test_a_track_is_heard_from_its_onset_to_its_end() -> None:
-    power = cell_power(np.concatenate([silence(1.0), tone(1.0), silence(1.0)]))
-    heard = runs(audible(power, power, AudibleLabels()))
-    assert heard.tolist() == [[100, 200]]
-
-
-def test_a_sound_below_the_floor_is_not_heard_even_alone() -> None:
-    power = cell_power(tone(1.0, peak=1e-4))
-    assert not audible(power, power, AudibleLabels()).any()
-
-
-# --- voices ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("speed", [0.9, 1.0, 1.1])
-def test_an_utterance_is_labelled_where_it_sounds(stock: Stock, speed: float) -> None:
-    simulator = Simulator(stock, config(), 0)
-    speakers = Speakers(stock, simulator._reader, SpeechLabels())
-    said = speakers.say(np.random.default_rng(1), Voice(0, 0, -25.0, speed), 3.0)
-    sounding = 10 * np.log10(cell_power(said.samples) + 1e-12) > -60
-    assert said.samples.size == said.loose.size * 160
-    assert np.abs(runs(sounding) - runs(said.loose)).max() <= 2
-    assert loud_level(cell_power(said.samples)) == pytest.approx(-25.0, abs=0.1)
-
-
-def test_casting_gives_different_voices_and_no_more_than_there_are(stock: Stock) -> None:
-    simulator = Simulator(stock, config(), 0)
-    speakers = Speakers(stock, simulator._reader, SpeechLabels())
-    rng = np.random.default_rng(0)
-    assert sorted(speakers.cast(rng, 9)) == [0, 1, 2]
-    assert len(set(speakers.cast(rng, 2))) == 2
-
-
-# --- rooms and channel ----------------------------------------------------------------------------
-
-
-def test_headsets_hear_a_voice_once_loud_and_again_later_and_weaker() -> None:
-    response = headset_response(4, np.random.default_rng(0))
-    taps = np.flatnonzero(response)
-    assert taps[0] == 0
-    assert len(taps) == 4
-    assert 0.0015 * 16000 - 1 <= taps[1] <= taps[-1] <= 0.012 * 16000 + 1
-    assert response[taps[1:]].max() <= response[0] * 10 ** (-10 / 20)
-    assert np.linalg.norm(response) == pytest.approx(1)
-
-
-def test_a_room_keeps_the_direct_sound_in_its_place() -> None:
-    bank = room_bank(RoomConfig(rooms=2, positions=3), np.random.default_rng(0))
-    click = np.zeros(RATE, np.float32)
-    click[4000] = 1.0
-    for response in [response for room in bank for response in room]:
-        heard = reverberate(click, response)
-        first = np.flatnonzero(np.abs(heard) > 0.2 * np.abs(heard).max())[0]
-        assert 0 <= first - 4000 < 320  # the room may reinforce an early echo, never a frame late
-        assert np.linalg.norm(response) == pytest.approx(1.0, abs=1e-5)
-        assert np.abs(heard[: 4000 - 1]).max() < 1e-5
-
-
-def test_set_level_reaches_the_level_and_leaves_silence_alone() -> None:
-    assert loud_level(cell_power(set_level(tone(1.0), -31.0))) == pytest.approx(-31.0, abs=1e-3)
-    assert not set_level(silence(1.0), -31.0).any()
-
-
-def test_a_telephone_passes_its_band_alone() -> None:
-    def gain(frequency: float) -> float:
-        passed = telephone(tone(1.0, frequency))[RATE // 4 :]
-        return loud_level(cell_power(passed)) - loud_level(cell_power(tone(1.0, frequency)))
-
-    assert gain(1000) == pytest.approx(0.0, abs=0.5)
-    assert gain(100) < -25 and gain(6000) < -25
-
-
-def test_tilt_raises_treble_against_bass_by_the_amount() -> None:
-    def gain(frequency: float) -> float:
-        return loud_level(cell_power(tilt(tone(1.0, frequency), 6.0))) - loud_level(
-            cell_power(tone(1.0, frequency))
-        )
-
-    assert gain(7900) - gain(20) == pytest.approx(6.0, abs=0.3)
-
-
-def test_compression_brings_a_quiet_part_closer() -> None:
-    both = np.concatenate([tone(3.0, peak=0.3), tone(3.0, peak=0.1)])
-    power = cell_power(compress(both, 2.0))
-    difference = 10 * np.log10(power[100:200].mean() / power[400:500].mean())
-    assert difference == pytest.approx(9.54 / 2, abs=0.3)
-
-
-def test_fades_begin_and_end_near_zero_and_leave_the_middle() -> None:
-    faded = fade_ends(np.ones(RATE, np.float32), 0.1, 0.2)
-    assert faded[0] < 0.01 and faded[-1] < 0.01
-    assert (faded[1600:-3200] == 1).all()
-
-
-@given(st.integers(1, 4000), st.integers(1, 9000))
-@settings(max_examples=30, deadline=None)
-def test_a_repeated_piece_has_the_wanted_size(piece: int, size: int) -> None:
-    assert repeat(np.ones(piece, np.float32), size).size == size
-
-
-@pytest.mark.parametrize("make", [*BEDS.values(), *EVENTS.values()])
-def test_synthetic_noise_is_finite_and_sounds(make) -> None:
-    for seed, size in ((0, 2400), (1, 20001)):
-        made = make(np.random.default_rng(seed), size)
-        assert made.shape == (size,) and np.isfinite(made).all() and np.abs(made).max() > 0
 
 
 # --- recordings -----------------------------------------------------------------------------------
@@ -392,6 +118,37 @@ def test_a_music_bed_is_as_far_below_the_speech_as_asked(stock: Stock, level: fl
         assert loud_level(power[power > 0]) - settings_.reference_level == pytest.approx(
             level, abs=0.5
         )
+
+
+def test_faint_sounds_are_heard_but_not_labelled(stock: Stock) -> None:
+    plain = {"meeting_events": 0.0, "floor": 0.0}
+    asked = plain | {"faint": 1.0, "faint_level": [-40.0, -40.0], "faint_sounds": [4, 4]}
+    for index in range(3):
+        without, faint = (
+            Simulator(stock, config(scenes=only("meeting"), noise=noise), 2).mixture(
+                index, keep_stems=True
+            )
+            for noise in (plain, asked)
+        )
+        assert np.array_equal(faint.stems["speech"], without.stems["speech"])
+        assert faint.segments == without.segments
+        loudest = 10 * np.log10(cell_power(faint.stems["distractor"]).max())
+        # A click is louder in its 10 ms than over its length; two sounds may fall together.
+        assert -65 - 3 <= loudest <= -65 + 20
+
+
+def test_in_a_sparse_meeting_hardly_anybody_speaks(stock: Stock) -> None:
+    def share(sparse: float) -> float:
+        settings_ = config(
+            scenes=only("meeting"), duration=[30, 30], short=0.0, speech={"sparse": sparse}
+        )
+        mixtures = [Simulator(stock, settings_, 4).mixture(index) for index in range(6)]
+        speech = [s for mixture in mixtures for s in mixture.segments if s.label == "speech"]
+        assert speech
+        return sum(s.duration for s in speech) / (6 * 30)
+
+    # At most four words of 3 s, each padded by .1 s on both sides.
+    assert share(1.0) <= 4 * 3.2 / 30 < share(0.0)
 
 
 def test_nothing_clips_unless_asked(stock: Stock) -> None:

@@ -81,6 +81,9 @@ class SpeechConfig(Config):
     long_pause: Probability = 0.06
     long_pause_range: Range = (3.0, 8.0)
     overlap_range: Range = (0.2, 3.0)
+    sparse: Probability = Field(
+        default=0.0, description="share of meetings where hardly anybody speaks"
+    )
     meeting_overlap: Probability = 0.35
     debate_overlap: Probability = 0.8
     broadcast_overlap: Probability = 0.1
@@ -113,6 +116,11 @@ class NoiseConfig(Config):
     broadcast_noise: Probability = 0.1
     floor: Probability = Field(default=0.7, description="share with an unlabelled floor")
     floor_level: Range = (-65.0, -35.0)
+    faint: Probability = Field(
+        default=0.0, description="share of conversations with faint unlabelled sounds, breaths"
+    )
+    faint_level: Range = (-50.0, -28.0)
+    faint_sounds: tuple[int, int] = (3, 15)
 
 
 class RoomConfig(Config):

@@ -10,7 +10,7 @@ from audioseg_xai.frames import SAMPLE_RATE
 from audioseg_xai.simulate.activity import Floats, cell_power, decibels, loud_level
 from audioseg_xai.simulate.channel import fade_ends
 from audioseg_xai.simulate.config import Range, SimulationConfig
-from audioseg_xai.simulate.noises import hiss, synthetic_bed, synthetic_event
+from audioseg_xai.simulate.noises import breath, hiss, synthetic_bed, synthetic_event
 from audioseg_xai.simulate.stock import SourceReader, Stock
 
 _SHORT_SECONDS = 30.0
@@ -55,6 +55,12 @@ class Material:
             return fade_ends(synthetic_event(rng, round(seconds * SAMPLE_RATE)), 0.003, 0.05)
         file = self._stock.group("event").draw_file(rng)
         return fade_ends(self._piece(rng, file, longest, self._config.noise.speed), 0.003, 0.05)
+
+    def faint(self, rng: np.random.Generator) -> Floats:
+        """Return what nobody would mark, such as a breath, a click, a chair; at most 1.5 s."""
+        if rng.random() < 0.5:
+            return breath(rng, round(float(rng.uniform(0.15, 1.0)) * SAMPLE_RATE))
+        return self.event(rng, 1.5)
 
     def floor(self, rng: np.random.Generator, seconds: float) -> Floats:
         """Return what may lie under a recording without a label: hiss, hum, faint sounds."""

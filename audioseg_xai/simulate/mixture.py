@@ -15,7 +15,7 @@ from audioseg_xai.simulate.channel import degrade, finish_level, set_level
 from audioseg_xai.simulate.config import SimulationConfig
 from audioseg_xai.simulate.material import Material
 from audioseg_xai.simulate.rooms import room_bank
-from audioseg_xai.simulate.scenes import PLAYING, SCENES, SPEAKING, Stage, floor
+from audioseg_xai.simulate.scenes import PLAYING, SCENES, SPEAKING, Stage, faint_sounds, floor
 from audioseg_xai.simulate.speech import Speakers
 from audioseg_xai.simulate.stock import SourceReader, Stock
 
@@ -101,6 +101,9 @@ class Simulator:
         scene = self._scenes[int(rng.choice(len(weights), p=weights / weights.sum()))]
         stage = Stage(rng, canvas, self.config, lambda: self._speakers, self._material, self._bank)
         SCENES[scene](stage)
+        # Where a share is 0 the dice are left alone: recordings of older configurations stay.
+        if scene in SPEAKING and self.config.noise.faint and stage.chance(self.config.noise.faint):
+            faint_sounds(stage)
         if scene != "quiet" and stage.chance(self.config.noise.floor):
             floor(stage, stage.uniform(self.config.noise.floor_level))
         samples = _finished(canvas.samples, scene, self.config, rng)

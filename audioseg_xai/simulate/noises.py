@@ -194,6 +194,21 @@ EVENTS: dict[str, Synthesiser] = {
 """Passing sounds by name."""
 
 
+def breath(rng: Generator, size: int) -> Floats:
+    """Return a breath: noise with two broad resonances, which swells and dies away, peak near 1."""
+    first, second = float(rng.uniform(500, 1500)), float(rng.uniform(1800, 4500))
+    noise = _shaped(
+        rng,
+        size,
+        lambda f: np.exp(-(np.log2(np.maximum(f, 20) / first) ** 2))
+        + 0.6 * np.exp(-2 * np.log2(np.maximum(f, 20) / second) ** 2),
+    )
+    rise = float(rng.uniform(0.2, 0.8))
+    course = np.linspace(0, 1, size, dtype=np.float32)
+    swell = np.minimum(course / rise, (1 - course) / (1 - rise))
+    return _peak(noise * np.sin(0.5 * np.pi * swell).astype(np.float32) ** 2)
+
+
 def _draw(table: dict[str, Synthesiser], rng: Generator, size: int) -> Floats:
     names = list(table)
     return _peak(table[names[int(rng.integers(len(names)))]](rng, size))

@@ -194,9 +194,22 @@ def meeting(stage: Stage) -> None:
     number = int(stage.rng.integers(2, 6))
     voices = cast(stage, number, stage.uniform(rule.level_spread), stage.config.rooms.meeting)
     overlap = rule.meeting_overlap * stage.uniform((0.3, 1.8))
-    converse(stage, Talk(voices, overlap, backchannel=rule.backchannel), *_span(stage))
+    if rule.sparse and stage.chance(rule.sparse):
+        _few_words(stage, voices)
+    else:
+        converse(stage, Talk(voices, overlap, backchannel=rule.backchannel), *_span(stage))
     if stage.chance(stage.config.noise.meeting_events):
         events(stage, (1, 3))
+
+
+def _few_words(stage: Stage, voices: list[Voice]) -> None:
+    """Let people work in silence, and say something now and then."""
+    number = int(stage.rng.integers(1, 5))
+    slot = stage.seconds / number
+    for start in slot * np.arange(number):
+        voice = voices[int(stage.rng.integers(len(voices)))]
+        onset = float(start) + stage.uniform((0.0, slot * 0.8))
+        _speak(stage, voice, onset, min(stage.uniform((0.3, 3.0)), float(start) + slot - onset))
 
 
 def debate(stage: Stage) -> None:
@@ -335,6 +348,16 @@ def events(stage: Stage, number: tuple[int, int]) -> None:
             samples = _in_room(stage, samples)
         level = stage.config.reference_level + stage.uniform(stage.config.noise.event_level)
         stage.canvas.add_sound(set_level(samples, level), cells(onset), "event")
+
+
+def faint_sounds(stage: Stage) -> None:
+    """Scatter unlabelled sounds, far weaker than who speaks, over the recording."""
+    rule = stage.config.noise
+    for _ in range(int(stage.rng.integers(rule.faint_sounds[0], rule.faint_sounds[1] + 1))):
+        samples = stage.material.faint(stage.rng)
+        level = stage.config.reference_level + stage.uniform(rule.faint_level)
+        onset = stage.uniform((0.0, stage.seconds))
+        stage.canvas.add_sound(set_level(samples, level), cells(onset), "distractor")
 
 
 def floor(stage: Stage, level: float) -> None:
