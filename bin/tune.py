@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from audioseg_xai.cli import command, device_option, log, upstream_checkpoint_option
+from audioseg_xai.cli import command, device_option, upstream_checkpoint_option
 from audioseg_xai.errors import CorpusError
 
 
@@ -23,6 +23,16 @@ from audioseg_xai.errors import CorpusError
     metavar="DIR",
     help="Validation archive (repeatable).",
 )
+@click.option(
+    "--test",
+    "tests",
+    multiple=True,
+    type=Path,
+    metavar="DIR",
+    help="Archive for figures in the card, not for thresholds (repeatable).",
+)
+@click.option("--pool", type=Path, metavar="DIR", help="Pool whose sources are heard for the card.")
+@click.option("--split", default="valid", help="Which files of the pool.")
 @click.option("--name", default="validation", help="What the card calls these recordings.")
 @click.option(
     "--manifest", "data", type=Path, metavar="JSON", help="manifest.json of the training pool."
@@ -34,6 +44,9 @@ from audioseg_xai.errors import CorpusError
 def cli(
     model: Path,
     archives: tuple[Path, ...],
+    tests: tuple[Path, ...],
+    pool: Path | None,
+    split: str,
     name: str,
     data: Path | None,
     licence: str | None,
@@ -44,32 +57,27 @@ def cli(
     """Choose the thresholds of a model on validation recordings.
 
     Onset, offset, filled gaps and shortest duration of each class, by F1 over frames. The result
-    is a new model directory with a new card. Never tune on recordings that you will report on.
+    is a new model directory with a new card. Never tune on recordings that you will report on:
+    those of --test and --pool are but reported in the card, with what is mistaken for what.
     """
-    from audioseg_xai.archive import Archive
+    from audioseg_xai.corpora.pool import Pool
     from audioseg_xai.models.directory import load_model, save_model
     from audioseg_xai.training.listening import Listener
-    from audioseg_xai.training.tuning import tune
-    from audioseg_xai.training.validation import ArchiveValidation
+    from audioseg_xai.tuned import add_sources, add_test, set_thresholds
 
     update: dict[str, Any] = {"data": read_sources(data)} if data else {}
     if licence is not None:
         update["licence"] = licence
-    loaded = load_model(model)
+    sources = Pool.read(pool).of_split(split) if pool is not None else []
+    tuned = load_model(model)
     listener = Listener(device, upstream_checkpoint)
-    sources = [Archive(folder) for folder in archives]
-    listener.settle(loaded.network.config, sources)
-    network = loaded.network.to(listener.device)
-    validation = ArchiveValidation(sources, loaded.classes, listener)
-    observed = [(p, labels) for _, p, labels in validation.predict(network)]
-    decoding, metrics = tune(observed, loaded.classes, list(loaded.config.decoding))
-    for label, figures in metrics.items():
-        log.info("%s: F1 %.4f with %s", label, figures["F1"], decoding[label])
-    dataset = f"{name}, frames (the thresholds were chosen on them)"
-    update |= {"decoding": decoding, "metrics": {dataset: metrics}}
-    loaded.config = loaded.config.model_copy(update=update)
-    network.cpu()
-    save_model(loaded, output)
+    set_thresholds(tuned, archives, listener, name)
+    for folder in tests:
+        add_test(tuned, [folder], listener, folder.name)
+    if pool is not None:
+        add_sources(tuned, pool, sources, split)
+    tuned.config = tuned.config.model_copy(update=update)
+    save_model(tuned, output)
 
 
 def read_sources(manifest: Path) -> list[dict[str, Any]]:

@@ -113,6 +113,23 @@ class Pool:
         if audio:
             self.check_audio(self.items)
 
+    def of_split(self, split: str) -> list[PoolItem]:
+        """Return the items of a split, once it is certain that there are any, and their audio.
+
+        Raises
+        ------
+        CorpusError
+            If the pool has nothing for this split, or lists a file of it that is not there.
+        """
+        listed = [item for item in self if item.split == split]
+        if not listed:
+            known = ", ".join(sorted({item.split for item in self})) or "none"
+            raise CorpusError(
+                f"{self.root / INDEX}: no file of split {split!r} (splits found: {known})"
+            )
+        self.check_audio(listed)
+        return listed
+
     def check_audio(self, items: Iterable[PoolItem]) -> None:
         """Raise a CorpusError when the audio file of one of `items` is not there."""
         missing = [item.path for item in items if not (self.root / item.path).is_file()]

@@ -20,6 +20,7 @@ def render_card(config: ModelConfig) -> str:
         _training(config.provenance),
         _data(config.data),
         _licence(config.licence),
+        _mistakes(config),
         _limits(config),
         _provenance(config.provenance),
     ]
@@ -108,6 +109,21 @@ def _data(data: list[dict[str, Any]]) -> str:
 
 def _licence(licence: str) -> str:
     return f"## Licence\n\n{licence}\n" if licence else ""
+
+
+def _mistakes(config: ModelConfig) -> str:
+    if not config.mistakes:
+        return ""
+    lines = ["## Where it goes wrong\n", "Share of the time in which it decides each class.\n"]
+    for what, by_row in config.mistakes.items():
+        classes = [name for name in config.network.classes if name in config.decoding]
+        rows = [
+            [key, f"{row['seconds'] / 60:.1f}"]
+            + [f"{100 * row[name]:.0f} %" if name in row else "" for name in classes]
+            for key, row in by_row.items()
+        ]
+        lines += [f"{what}:\n", *_table(["what sounds", "minutes", *classes], rows), ""]
+    return "\n".join(lines)
 
 
 def _limits(config: ModelConfig) -> str:

@@ -50,6 +50,9 @@ class ModelConfig(Config):
         tau of the explanations, relative to the largest relevance.
     metrics : dict
         Data set to class to figures of merit, as the card shows them.
+    mistakes : dict
+        What was heard to situation or source to how long it was and, by class, the share of the
+        time in which it was decided, as the card shows them.
     data : dict
         What it was trained on: name, hours, licence of each source.
     provenance : dict
@@ -65,6 +68,7 @@ class ModelConfig(Config):
     decoding: dict[str, ClassDecoding]
     relevance_threshold: float = Field(default=0.1, ge=0, lt=1)
     metrics: dict[str, dict[str, dict[str, float]]] = Field(default_factory=dict)
+    mistakes: dict[str, dict[str, dict[str, float]]] = Field(default_factory=dict)
     data: list[dict[str, Any]] = Field(default_factory=list)
     provenance: dict[str, Any] = Field(default_factory=dict)
     licence: str = ""

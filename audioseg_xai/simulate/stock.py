@@ -69,13 +69,7 @@ class Stock:
 
     def __init__(self, pool: Pool, split: str, speaker_cap: float = 300.0) -> None:
         self.root = pool.root
-        listed = [item for item in pool if item.split == split]
-        if not listed:
-            known = ", ".join(sorted({item.split for item in pool})) or "none"
-            raise CorpusError(
-                f"{self.root / INDEX}: no file of split {split!r} (splits found: {known})"
-            )
-        pool.check_audio(listed)
+        pool.of_split(split)  # refuses one that is not there
         self._groups: dict[str, Group] = {}
         for kind in KINDS:
             found = pool.select(kind, split)

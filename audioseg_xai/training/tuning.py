@@ -22,6 +22,7 @@ _GAPS = (0.0, 0.1, 0.2, 0.4, 0.8)
 _DURATIONS = (0.0, 0.1, 0.2, 0.4)
 _USUAL = 0.2  # seconds
 _RESAMPLES = 200
+_INTERVAL_RESAMPLES = 1000
 _TOLERATED = 2.0  # standard errors
 
 
@@ -53,7 +54,7 @@ def tune(
     decoding : dict
         Class name to rule.
     metrics : dict
-        Class name to precision, recall and F1 over frames with these rules.
+        Class name to its `figures` with these rules.
 
     Raises
     ------
@@ -74,6 +75,34 @@ def tune(
         rule = min(_not_worse(pairs, _durations(rule)), key=_far_from_usual)
         decoding[name], metrics[name] = rule, _figures(pairs, rule)
     return decoding, metrics
+
+
+def figures(
+    observations: Sequence[Observation], classes: tuple[str, ...], decoding: DecodingConfig
+) -> dict[str, dict[str, float]]:
+    """Return how good rules are on recordings.
+
+    Parameters
+    ----------
+    observations : sequence
+        Probabilities and labels of recordings.
+    classes : tuple of str
+        Axis C.
+    decoding : dict
+        Class name to rule.
+
+    Returns
+    -------
+    dict of str to dict of str to float
+        Class name to precision, recall and F1 over frames, and the ends of the 95 % percentile
+        interval of F1, by resampling recordings (Efron and Tibshirani, An Introduction to the
+        Bootstrap, 1993, chapter 13).
+    """
+    columns = {name: classes.index(name) for name in decoding}
+    return {
+        name: _figures([(p[:, c], y[:, c]) for p, y in observations], decoding[name])
+        for name, c in columns.items()
+    }
 
 
 def decide_frames(probabilities: NDArray[np.floating], rule: ClassDecoding) -> NDArray[np.bool_]:
@@ -105,9 +134,13 @@ def _not_worse(
 
 def _standard_error(counts: NDArray[np.int64]) -> float:
     """Return the bootstrap standard error over recordings of a pooled F1."""
+    return float(np.std(_resampled_f1(counts, _RESAMPLES)))
+
+
+def _resampled_f1(counts: NDArray[np.int64], resamples: int) -> list[float]:
     rng = np.random.default_rng(0)
-    drawn = rng.integers(len(counts), size=(_RESAMPLES, len(counts)))
-    return float(np.std([_f1(counts[chosen].sum(axis=0)) for chosen in drawn]))
+    drawn = rng.integers(len(counts), size=(resamples, len(counts)))
+    return [_f1(counts[chosen].sum(axis=0)) for chosen in drawn]
 
 
 def _thresholds() -> Iterator[ClassDecoding]:
@@ -129,12 +162,16 @@ def _far_from_usual(rule: ClassDecoding) -> float:
 
 
 def _figures(pairs: Sequence[_Column], rule: ClassDecoding) -> dict[str, float]:
-    totals = _counts(pairs, rule).sum(axis=0)
+    counts = _counts(pairs, rule)
+    totals = counts.sum(axis=0)
+    low, high = np.quantile(_resampled_f1(counts, _INTERVAL_RESAMPLES), [0.025, 0.975])
     hits, alarms, misses = (int(total) for total in totals)
     return {
         "precision": hits / max(hits + alarms, 1),
         "recall": hits / max(hits + misses, 1),
         "F1": _f1(totals),
+        "F1 from": float(low),
+        "F1 to": float(high),
     }
 
 

@@ -52,7 +52,7 @@ simulate() { # simulate NAME HOURS SPLIT SEED CONFIG
 }
 
 stage_1() { # features: spectrograms and frame labels
-  for set in train valid; do
+  for set in train valid test; do
     cache_features "$set" --datadir "data/$set" --output "exp/features/$set"
   done
 }
@@ -74,7 +74,8 @@ stage_4() { # distillation: a student that is faithful, and thresholds for both
   distill student "$student" --teacher exp/teacher --start exp/labels
   for model in teacher student; do
     run_jobs "exp/log/tune_$model.log" "$python" "$bin/tune.py" --model "exp/$model" \
-      --archive exp/features/valid --name "simulated validation recordings" --manifest "$(sources)/manifest.json" \
+      --archive exp/features/valid --name "simulated validation recordings" \
+      --test exp/features/test --pool "$(sources)" --manifest "$(sources)/manifest.json" \
       --output "exp/${model}_tuned"
   done
 }
