@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -137,13 +139,37 @@ def test_the_configurations_of_a_recipe_fit_together(recipe: str) -> None:
     assert longest_crop <= num_frames(round(simulation.duration[0] * SAMPLE_RATE)) + 1
 
 
+def settings_of(config: Path) -> dict[str, object]:
+    def flat(values: dict[str, Any], prefix: str) -> Iterator[tuple[str, object]]:
+        for key, value in values.items():
+            if isinstance(value, dict):
+                yield from flat(value, f"{prefix}{key}.")
+            else:
+                yield prefix + key, value
+
+    return dict(flat(load_yaml(config, StudentRun).model_dump(mode="json"), ""))
+
+
+def test_each_ablation_changes_what_its_name_says() -> None:
+    folder = RECIPES / "open/conf/ablations"
+    base = settings_of(folder / "base.yaml")
+    names = sorted(path.stem for path in folder.glob("*.yaml") if path.stem != "base")
+    assert len(names) >= 14
+    for name in names:
+        values = settings_of(folder / f"{name}.yaml")
+        changed = {key for key in values if values[key] != base.get(key)}
+        what = name.rstrip("0123456789_").removesuffix("_dictionary")
+        assert any(what in key for key in changed), (name, changed)
+
+
 @pytest.mark.parametrize("recipe", ["mini", "open"])
 def test_a_recipe_has_the_stages_of_the_toolkit(recipe: str) -> None:
     listed = subprocess.run(
         [RECIPES / recipe / "run.sh", "--list"], capture_output=True, text=True, check=True
     ).stdout
     titles = [line.split(maxsplit=1)[1] for line in listed.splitlines()]
-    expected = ("data", "features", "dictionary", "teacher", "distillation", "segm", "explan")
+    expected = ["data", "features", "dictionary", "teacher", "distillation", "segm", "explan"]
+    expected += ["ablations"] if recipe == "open" else []
     assert len(titles) == len(expected)
     assert all(title.startswith(e) for title, e in zip(titles, expected, strict=True))
 

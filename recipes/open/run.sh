@@ -16,6 +16,8 @@ frames=60000           # frames that the dictionary is learned from
 teacher=conf/teacher.yaml    # network and schedule of the teacher
 labels=conf/student_labels.yaml    # what the student starts from: labels alone
 student=conf/student.yaml    # network, schedule and loss of the student, which goes on from there
+ablations=all          # of stage 7: names in conf/ablations, with commas between
+stop_stage=6           # last stage to run; 7 are the ablations
 nj=2                   # processes at once
 
 # shellcheck source-path=SCRIPTDIR source=../common/runner.sh
@@ -109,6 +111,84 @@ stage_6() { # explanations of the test recordings, and prototypes
     "$python" "$bin/prototypes.py" "exp/$name/explanations.h5" \
       --output "exp/$name/prototypes.h5" --figure "exp/$name/prototypes.png"
   done < <(test_sets)
+}
+
+stage_7() { # ablations: students that differ in one thing, each from scratch (--stop-stage 7)
+  local name set systems atoms fft ablation
+  while read -r atoms fft; do
+    make_dictionary "$atoms" "$fft"
+  done < <(for name in $(chosen_ablations); do traits "$name"; done | cut -d " " -f 1,2 | sort -u)
+  for name in $(chosen_ablations); do
+    ablate "$name"
+  done
+  while read -r name set; do
+    systems=()
+    for ablation in $(chosen_ablations); do
+      in_shards --gpu "segment_${name}_$ablation" --rttm "exp/$name/$ablation.rttm" -- \
+        "$python" "$bin/segment.py" --datadir "$set" --model "exp/ablations/${ablation}_tuned"
+      systems+=(--system "$ablation=exp/$name/$ablation.rttm")
+    done
+    "$python" "$bin/compare.py" --reference "$set/ref.rttm" --uem "$set/all.uem" \
+      --classes "$(paste -sd, "$set/classes")" --baseline base "${systems[@]}" \
+      --json "exp/$name/ablations.json" --markdown "exp/$name/ablations.md"
+  done < <(test_sets)
+}
+
+chosen_ablations() { # base first: the others are compared with it
+  local file
+  echo base
+  if [[ $ablations == all ]]; then
+    for file in conf/ablations/*.yaml; do basename "$file" .yaml; done | grep -vx base
+  else
+    tr , '\n' <<<"$ablations" | grep -vx base || :
+  fi
+}
+
+make_dictionary() { # make_dictionary COMPONENTS FFT_SIZE
+  local features
+  features=$(features_of "$2")
+  run_jobs "exp/log/dictionary_$1_$2.log" "$python" "$bin/learn_dictionary.py" -v \
+    --archive "$features/train" --components "$1" --frames "$frames" \
+    --output "exp/ablations/dictionary_$1_$2.safetensors"
+}
+
+ablate() { # ablate NAME: training, thresholds, faithfulness
+  local model=exp/ablations/$1 atoms fft alpha features more=()
+  read -r atoms fft alpha < <(traits "$1")
+  features=$(features_of "$fft")
+  [[ $alpha == 0 ]] || more=(--teacher exp/teacher)
+  run_jobs --gpu --saves "exp/log/ablation_$1.log" "$python" "$bin/distill.py" -v \
+    --config "conf/ablations/$1.yaml" --output "$model" --num-workers "$nj" \
+    --train "$features/train" --valid "$features/valid" \
+    --dictionary "exp/ablations/dictionary_${atoms}_$fft.safetensors" "${more[@]}"
+  run_jobs "exp/log/tune_$1.log" "$python" "$bin/tune.py" --model "$model" \
+    --archive "$features/valid" --name "simulated validation recordings" --output "${model}_tuned"
+  run_jobs "exp/log/faithfulness_$1.log" "$python" "$bin/faithfulness.py" --datadir data/test \
+    --model "${model}_tuned" --segments 8 --no-baselines --json "${model}_faithfulness.json" \
+    --markdown "${model}_faithfulness.md"
+}
+
+traits() { # traits NAME: components, FFT size and weight of the teacher
+  "$python" - "conf/ablations/$1.yaml" <<'PYTHON'
+import sys
+from audioseg_xai.config import read_yaml
+values = read_yaml(sys.argv[1])
+network = values["network"]
+fft_size = network.get("spectrogram", {}).get("fft_size", 512)
+print(network["components"], fft_size, f"{values['loss'].get('alpha', 1.0):g}")
+PYTHON
+}
+
+features_of() { # features_of FFT_SIZE: the folder of the features, made where they are missing
+  local set folder=exp/features
+  if (($1 != 512)); then
+    folder=exp/features_$1
+    for set in train valid; do
+      [[ -e $folder/$set/index.h5 ]] || cache_features "${set}_$1" --fft-size "$1" \
+        --datadir "data/$set" --output "$folder/$set" >&2
+    done
+  fi
+  echo "$folder"
 }
 
 run_recipe "$@"
