@@ -29,7 +29,7 @@ from audioseg_xai.live.lookahead import (
 )
 from audioseg_xai.live.plan import CARRIED_HOP
 from audioseg_xai.models.configs import SpectrogramFrontEndConfig, TCNConfig
-from audioseg_xai.models.networks import Student, Teacher, TeacherConfig
+from audioseg_xai.models.networks import Student, StudentConfig, Teacher, TeacherConfig
 from audioseg_xai.pipeline import Pipeline
 from audioseg_xai.segmenter import Chunk, StreamingSegmenter
 
@@ -57,6 +57,11 @@ def strided() -> Student:
     torch.manual_seed(3)
     front_end = SpectrogramFrontEndConfig(bands=16, channels=(4, 4), stride=2)
     return Student(student_config(front_end=front_end)).eval()
+
+
+def windowed(step: int | None = None) -> StudentConfig:
+    tcn = TCNConfig(channels=8, blocks=2, repeats=1, norm="global")
+    return student_config(tcn=tcn, window=50, step=step)
 
 
 def in_numpy(network: Student | Teacher) -> Decide:
@@ -114,12 +119,25 @@ def test_a_latency_that_gaps_make_impossible_is_refused_with_the_least() -> None
     assert plan(NETWORK.config, RULES, 0.39).hop == 10
 
 
-def test_a_network_that_hears_windows_takes_no_latency() -> None:
-    tcn = TCNConfig(channels=8, blocks=2, repeats=1, norm="global")
-    config = student_config(tcn=tcn, window=50)
-    with pytest.raises(UsageError, match="windows of a fixed grid"):
-        plan(config, RULES, 5.0)
-    assert plan(config, RULES).exact
+def test_a_network_that_hears_windows_waits_for_them_and_says_how_long() -> None:
+    config = windowed()
+    # 5 frames of gap, 50 of a hop, 10 of the level, and all of a window of 50 but the first.
+    late = (5 + 50 + 10 + 49 - 2) * 0.02 + (456 + 1600) / 16_000
+    found = plan(config, RULES)
+    assert (found.exact, found.latency) == (True, pytest.approx(late))
+    assert plan(config, RULES, 2.4) == found
+    with pytest.raises(UsageError, match=r"2: .* windows of a fixed grid, .* 2.37 s after: leave"):
+        plan(config, RULES, 2.0)
+
+
+@pytest.mark.parametrize("step", [None, 50])
+def test_windows_keep_their_promise(pipeline: Pipeline, step: int | None) -> None:
+    network = Student(windowed(step)).eval()
+    network.load_state_dict(NETWORK.state_dict(), strict=False)  # all but running statistics
+    planned = plan(network.config, pipeline.decoding)
+    reader = Fake([1600] * 79)
+    late = lateness(pipeline, reader, Segmenter(network, chunk=planned.hop).process(reader))
+    assert planned.latency / 2 < max(late) <= planned.latency
 
 
 # --- what is computed ---------------------------------------------------------------------------

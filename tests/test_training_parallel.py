@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -25,14 +24,15 @@ from torch import distributed, nn
 from audioseg_xai import cli
 from audioseg_xai.archive import Archive
 from audioseg_xai.config import dump_yaml, parse_config
-from audioseg_xai.errors import TrainingError, UsageError
+from audioseg_xai.errors import UsageError
 from audioseg_xai.labels import CLASSES
-from audioseg_xai.losses import LossConfig, label_loss
+from audioseg_xai.losses import LossConfig
 from audioseg_xai.models.directory import Model, load_model
 from audioseg_xai.models.networks import Student, Teacher
 from audioseg_xai.training.batch_norm import SharedBatchNorm, share_batch_norm
 from audioseg_xai.training.data import Batch, CropDataset, CropSource, DataConfig
-from audioseg_xai.training.parallel import LabelMean, Ranks, check_batch
+from audioseg_xai.training.masking import Masked, Masker
+from audioseg_xai.training.parallel import check_batch, known_labels, shared_label_loss
 from audioseg_xai.training.processes import Processes, processes, run_processes
 from audioseg_xai.training.student import StudentLosses, distill
 from audioseg_xai.training.teacher import train_teacher
@@ -80,7 +80,8 @@ def test_parts_of_a_batch_make_the_batch(
     whole, parts = batch(), [batch(number, total) for number in range(total)]
     assert torch.equal(torch.cat([part.spectrogram for part in parts]), whole.spectrogram)
     assert torch.equal(torch.cat([part.labels for part in parts]), whole.labels)
-    assert all(torch.equal(part.seed, whole.seed) for part in parts)
+    assert all(part.seed == whole.seed for part in parts)
+    assert [(part.part, part.parts) for part in parts] == [(n, total) for n in range(total)]
 
 
 def test_nothing_is_read_of_the_crops_of_others(
@@ -145,15 +146,7 @@ def together(monkeypatch: pytest.MonkeyPatch) -> Together:
     return found
 
 
-def ranks(total: int) -> Ranks:
-    made = Ranks.__new__(Ranks)
-    made.rank, made.total = 0, total
-    return made
-
-
-def gradients(
-    network: nn.Module, terms: Mapping[str, torch.Tensor]
-) -> dict[str, torch.Tensor | float]:
+def gradients(network: nn.Module, terms: Mapping[str, torch.Tensor]) -> dict[str, Any]:
     terms["total"].backward()
     found = {name: weight.grad for name, weight in network.named_parameters()}
     return {**found, **{f"term {name}": value.item() for name, value in terms.items()}}
@@ -180,47 +173,97 @@ def uneven_batch(crops: int = 4) -> Batch:
 
 
 def halves(batch: Batch) -> list[Batch]:
-    return [Batch(*parts) for parts in zip(*(part.chunk(2) for part in batch[:3]), strict=True)]
+    parts = zip(*(part.chunk(2) for part in batch[:3]), strict=True)
+    return [Batch(*own, seed=batch.seed, part=n, parts=2) for n, own in enumerate(parts)]
+
+
+Step = Callable[[Any, Batch], dict[str, Any]]
+
+
+def both(together: Together, network: nn.Module, step: Step, batch: Batch) -> list[dict[str, Any]]:
+    """Return what a step gives on each of two processes."""
+    copies = [deepcopy(network) for _ in range(2)]
+    for copy in copies:
+        share_batch_norm(copy)
+    return together.run(lambda rank: step(copies[rank], halves(batch)[rank]))
+
+
+def some_student() -> Student:
+    torch.manual_seed(0)
+    run = student_run(1, {"trainable_dictionary": True})
+    return Student(run.network, some_dictionary().atoms).train()
 
 
 def test_two_processes_make_the_gradient_of_a_student_of_one(together: Together) -> None:
-    run = student_run(1, {"trainable_dictionary": True})
     loss = LossConfig(alpha=2.0, delta=3.0, class_weights={"music": 0.5, "noise": 4.0})
-    torch.manual_seed(0)
-    student = Student(run.network, some_dictionary().atoms).train()
-    teacher = Teacher(teacher_run(1).network)
-    mean = LabelMean("label", (1.0, 0.5, 4.0, 1.0))
+    student, teacher = some_student(), Teacher(teacher_run(1).network)
 
-    def step(network: Student, batch: Batch, total: int) -> dict[str, Any]:
-        terms = StudentLosses(network, loss, deepcopy(teacher))(network, batch)
-        return gradients(network, ranks(total).balanced(terms, batch.labels, mean))
+    def step(network: Student, batch: Batch) -> dict[str, Any]:
+        return gradients(network, StudentLosses(network, loss, deepcopy(teacher))(network, batch))
 
-    whole = step(deepcopy(student), uneven_batch(), 1)
-    copies = [deepcopy(student) for _ in range(2)]
-    for copy in copies:
-        share_batch_norm(copy)
-    parts = together.run(lambda rank: step(copies[rank], halves(uneven_batch())[rank], 2))
-    check_equal(parts, whole)
-    alone = [step(deepcopy(student), half, 1) for half in halves(uneven_batch())]
+    whole = step(deepcopy(student), uneven_batch())
+    check_equal(both(together, student, step, uneven_batch()), whole)
+    alone = [step(deepcopy(student), Batch(*half[:3])) for half in halves(uneven_batch())]
     with pytest.raises(AssertionError):  # that is what a mean of means would have been
         check_equal(alone, whole)
+
+
+@pytest.mark.parametrize(
+    ("masked", "without", "expected"),
+    [
+        (1.0, [], [True, True]),
+        (1.0, [0, 2, 3], [True, False]),
+        (0.25, [], [False, True]),  # the last crop of four
+        (1.0, [0, 1, 2, 3], [False, False]),
+    ],
+    ids=["both", "the first", "the second", "none"],
+)
+def test_two_processes_mask_as_one_whoever_has_something_to_mask(
+    together: Together,
+    monkeypatch: pytest.MonkeyPatch,
+    masked: float,
+    without: list[int],
+    expected: list[bool],
+) -> None:
+    weights = {"music": 0.5, "noise": 4.0}
+    loss = LossConfig(alpha=0.0, delta=1.0, epsilon=3.0, masked=masked, class_weights=weights)
+    student, batch = some_student(), uneven_batch()
+    batch.labels[2:] = batch.labels[:2]
+    batch.labels[2:, :, 1:] = -1  # of the second half speech is known, and nothing else
+    batch.labels[without] = batch.labels[without].clamp_max(0)
+    found: dict[int, bool] = {}
+
+    class Watched(Masker):
+        def __call__(self, batch: Batch, activations: torch.Tensor) -> Masked:
+            made = super().__call__(batch, activations)
+            found[batch.part] = len(made.labels) > 0
+            return made
+
+    monkeypatch.setattr("audioseg_xai.training.student.Masker", Watched)
+
+    def step(network: Student, batch: Batch) -> dict[str, Any]:
+        terms = StudentLosses(network, loss, None)(network, batch)
+        statistics = {name: each.float() for name, each in network.named_buffers()}
+        return gradients(network, terms) | statistics
+
+    whole = step(deepcopy(student), batch)
+    assert found.pop(0) == (whole["term masking"] > 0) == any(expected)
+    check_equal(both(together, student, step, batch), whole)
+    assert [found[0], found[1]] == expected
 
 
 def test_two_processes_make_the_gradient_of_a_teacher_of_one(together: Together) -> None:
     torch.manual_seed(0)
     teacher = Teacher(teacher_run(1).network).train()
 
-    def step(network: Teacher, batch: Batch, total: int) -> dict[str, Any]:
+    def step(network: Teacher, batch: Batch) -> dict[str, Any]:
         logits = network(network.level_norm(batch.spectrogram))
-        terms = {"total": label_loss(logits, batch.labels)}
-        mean = LabelMean("total", (1.0,) * 4)
-        return gradients(network, ranks(total).balanced(terms, batch.labels, mean))
+        loss = shared_label_loss(logits, batch.labels, parts=batch.parts)
+        return gradients(network, {"total": loss})
 
-    whole = step(deepcopy(teacher), uneven_batch(), 1)
-    copies = [deepcopy(teacher) for _ in range(2)]
-    for copy in copies:
-        share_batch_norm(copy)
-    check_equal(together.run(lambda r: step(copies[r], halves(uneven_batch())[r], 2)), whole)
+    check_equal(
+        both(together, teacher, step, uneven_batch()), step(deepcopy(teacher), uneven_batch())
+    )
 
 
 @settings(max_examples=20, deadline=None)
@@ -243,8 +286,10 @@ def test_shared_statistics_are_those_of_the_whole_batch(
 
 def test_known_labels_are_counted_by_hand() -> None:
     known = torch.tensor([[[1, 0, -1, -1], [0, -1, -1, 1]]])
-    assert float(LabelMean("label", (1.0, 1.0, 1.0, 1.0)).count(known)) == 4
-    assert float(LabelMean("label", (2.0, 10.0, 7.0, 0.5)).count(known)) == 2 * 2 + 10 + 0.5
+    assert float(known_labels(known)) == 4
+    weights = torch.tensor([2.0, 10.0, 7.0, 0.5])
+    assert float(known_labels(known, weights)) == 2 * 2 + 10 + 0.5
+    assert float(known_labels(known[:0], weights)) == 0
 
 
 # --- real processes -----------------------------------------------------------------------------
@@ -293,10 +338,14 @@ def test_two_processes_are_stopped_together_and_end_as_one(
     check_alike(found, train_teacher(corpora(archive), run, tmp_path / "one", **CPU), archive)
 
 
-def test_a_student_of_two_processes_is_that_of_one(archive: Archive, tmp_path: Path) -> None:
+# A quarter of four crops is one: the first process never has anything to mask.
+@pytest.mark.parametrize("masking", [{}, {"epsilon": 2.0, "masked": 0.25}], ids=["", "masked"])
+def test_a_student_of_two_processes_is_that_of_one(
+    archive: Archive, tmp_path: Path, masking: dict[str, float]
+) -> None:
     from audioseg_xai.training.dictionary import save_dictionary
 
-    run = student_run(6, {"trainable_dictionary": True}, alpha=0.0, delta=2.0)
+    run = student_run(6, {"trainable_dictionary": True}, alpha=0.0, delta=2.0, **masking)
     save_dictionary(some_dictionary(), tmp_path / "w", {})
     words = command(archive, tmp_path, "distill", run, "--dictionary", str(tmp_path / "w"))
     done = subprocess.run(words, capture_output=True, text=True, check=False)
@@ -337,18 +386,6 @@ def test_several_nodes_need_a_place_to_meet(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("MASTER_ADDR", "here")
     with pytest.raises(UsageError, match="--num-nodes 2: set MASTER_PORT, NODE_RANK, or start"):
         run_processes(1, 2)
-
-
-def test_masking_is_refused_on_several_processes(
-    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, value in json.loads(
-        '{"RANK": "0", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "2", "WORLD_SIZE": "2"}'
-    ).items():
-        monkeypatch.setenv(name, value)
-    run = student_run(2, alpha=0.0, delta=1.0, epsilon=1.0)
-    with pytest.raises(TrainingError, match=r"loss.epsilon: 1.0: .* train with one device"):
-        distill(corpora(archive), run, some_dictionary(), tmp_path, **CPU)
 
 
 def test_sixteen_bits_where_they_suffice(archive: Archive, tmp_path: Path) -> None:

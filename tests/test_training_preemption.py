@@ -21,10 +21,18 @@ from audioseg_xai.config import dump_yaml
 from audioseg_xai.models.directory import Model, load_model
 from audioseg_xai.training import preemption
 from audioseg_xai.training.preemption import PreemptedError
+from audioseg_xai.training.student import distill
 from audioseg_xai.training.teacher import TeacherRun, train_teacher
 from audioseg_xai.training.trainer import Trainer
 from audioseg_xai.training.validation import ArchiveValidation
-from tests.training_dummies import CPU, corpora, make_archive, teacher_run
+from tests.training_dummies import (
+    CPU,
+    corpora,
+    make_archive,
+    some_dictionary,
+    student_run,
+    teacher_run,
+)
 
 STEPS = 12
 
@@ -85,6 +93,21 @@ def test_a_signal_stops_after_any_step_and_nothing_is_lost(
     assert saved_step(tmp_path) == step
     monkeypatch.undo()
     check_same(train_teacher(corpora(archive), short_run(), tmp_path, **CPU), uninterrupted)
+
+
+def test_a_training_with_masked_crops_goes_on_bit_for_bit(
+    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = student_run(8, alpha=0.0, delta=2.0, epsilon=2.0, masked=0.5)
+
+    def train(folder: str) -> Model:
+        return distill(corpora(archive), run, some_dictionary(), tmp_path / folder, **CPU)
+
+    signal_in_step(monkeypatch, 3, signal.SIGUSR1)
+    with pytest.raises(PreemptedError, match="after step 3 of 8"):
+        train("stopped")
+    monkeypatch.undo()
+    check_same(train("stopped"), train("whole"))
 
 
 def test_a_signal_breaks_off_a_validation_which_comes_again(

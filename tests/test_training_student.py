@@ -1,6 +1,7 @@
 """The training of students: from a teacher, from labels, and from what they reconstruct."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -154,6 +155,27 @@ def test_a_start_with_another_dictionary_is_refused(
     run, other = student_run(1, **LABELS_ONLY), some_dictionary(seed=9)
     with pytest.raises(ModelError, match="another dictionary"):
         distill(corpora(archive), run, other, tmp_path, start=begun[1])
+
+
+def test_masked_crops_in_sixteen_bits(
+    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = student_run(4, epsilon=2.0, masked=1.0, **LABELS_ONLY).model_dump(mode="json")
+    values["training"]["precision"] = "bf16-mixed"
+    run = parse_config(values, StudentRun, "test")
+    compute, seen = StudentLosses.__call__, []
+
+    def watched(*arguments: Any) -> dict[str, torch.Tensor]:
+        terms = compute(*arguments)
+        seen.append(float(terms["masking"].detach()))
+        return terms
+
+    monkeypatch.setattr(StudentLosses, "__call__", watched)
+    model = distill(corpora(archive), run, some_dictionary(), tmp_path, **CPU)
+    assert len(seen) == 4 and max(seen) > 0
+    assert np.isfinite(seen).all()
+    assert all(weight.isfinite().all() for weight in model.network.parameters())
+    assert {weight.dtype for weight in model.network.parameters()} == {torch.float32}
 
 
 def test_a_trained_dictionary_keeps_unit_atoms(archive: Archive, tmp_path: Path) -> None:

@@ -68,9 +68,8 @@ def follow(
     config = pipeline.model.config.network
     carries_state = isinstance(pipeline.segmenter, StreamingSegmenter)
     exact_hop = CARRIED_HOP if carries_state else LONGEST_HOP
-    planned = plan(config, pipeline.decoding, latency, exact_hop)
-    if takes_latency(config):
-        log.info(f"standard input: {planned}")
+    planned = plan(config, pipeline.decoding, latency, exact_hop, _windows_at_once(pipeline))
+    log.info(f"standard input: {planned}")
     watched = sys.stdout.fileno() if rttm is None else None
     with InterruptibleInput(sys.stdin.fileno(), watched) as source:
         try:
@@ -114,6 +113,16 @@ def _chunks(
         return process_live(config, _network(pipeline), blocks, planned, source.waiting)
     segmenter.chunk = min(segmenter.chunk, planned.hop)
     return segmenter.process(blocks)
+
+
+def _windows_at_once(pipeline: Pipeline) -> int:
+    """Return how many windows of an upstream are waited for before one is computed."""
+    segmenter = pipeline.segmenter
+    if isinstance(segmenter, StreamingSegmenter) or segmenter.upstream is None:
+        return 1
+    from audioseg_xai.upstream.stream import GPU_BATCH
+
+    return GPU_BATCH if segmenter.upstream.device.type == "cuda" else 1
 
 
 def _network(pipeline: Pipeline) -> Decide:

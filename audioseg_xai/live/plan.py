@@ -60,6 +60,7 @@ def plan(
     decoding: Mapping[str, ClassDecoding],
     latency: float | None = None,
     exact_hop: int = LONGEST_HOP,
+    windows_at_once: int = 1,
 ) -> Plan:
     """Return the plan that keeps to a latency.
 
@@ -69,6 +70,9 @@ def plan(
     the end of the segment these are at most
 
         (g + hop + ahead - 2) 20 ms + (400 + margin) / 16000 s + 0.1 s.
+
+    A network that hears windows of a fixed grid, or features of an upstream, which come from such
+    windows, waits for the whole window; there is no choice, and its latency follows.
 
     Parameters
     ----------
@@ -80,17 +84,19 @@ def plan(
         Seconds; None for decisions that are those in a file, however long that takes.
     exact_hop : int, optional
         The hop of these.
+    windows_at_once : int, optional
+        Windows that an upstream computes at once.
 
     Raises
     ------
     UsageError
-        If `latency` is too short for the gaps that are filled, or given for a network that cannot
-        keep to one.
+        If `latency` is too short for the gaps that are filled, or for the windows that a network
+        hears as a whole.
     """
-    if not takes_latency(config):
-        return _unbounded(latency)
     fixed = (WINDOW + config.spectrogram.margin + BLOCK) / SAMPLE_RATE
     fixed += (_gap(decoding) - 2) * FRAME_SHIFT
+    if not takes_latency(config):
+        return _after_windows(config, fixed, latency, windows_at_once)
     whole = config.receptive_field
     exact = Plan(
         _on_grid(exact_hop, config), whole, True, fixed + (exact_hop + whole) * FRAME_SHIFT
@@ -116,13 +122,35 @@ def takes_latency(config: NetworkConfig) -> bool:
     return config.window is None and isinstance(config.front_end, SpectrogramFrontEndConfig)
 
 
-def _unbounded(latency: float | None) -> Plan:
-    if latency is not None:
+def _after_windows(
+    config: NetworkConfig, fixed: float, latency: float | None, windows_at_once: int
+) -> Plan:
+    ahead = _ahead_of_windows(config, windows_at_once)
+    late = fixed + (LONGEST_HOP + ahead) * FRAME_SHIFT
+    if latency is not None and latency < late:
         raise UsageError(
-            f"--latency {latency:g}: this model hears windows of a fixed grid, as a whole: leave "
-            "out --latency, or take a model that listens to spectrograms frame by frame"
+            f"--latency {latency:g}: this model hears windows of a fixed grid, as a whole, so that "
+            f"a segment may be known to have ended only {math.ceil(late * 100) / 100:.2f} s after: "
+            "leave out --latency, or take a model that listens to spectrograms frame by frame"
         )
-    return Plan(LONGEST_HOP, 0, True, math.inf)
+    return Plan(LONGEST_HOP, ahead, True, late)
+
+
+def _ahead_of_windows(config: NetworkConfig, windows_at_once: int) -> int:
+    """Return the frames that a frame waits for, at most, besides those of a hop.
+
+    The level is normalised in hops, and an upstream gives features once frames beyond its windows
+    are there. The first frame of a window waits for all of it; of a network without windows, the
+    last of a hop waits for its context.
+    """
+    step, level = config.window_step if config.window else 1, config.level.context
+    if isinstance(config.front_end, SpectrogramFrontEndConfig):
+        return config.receptive_field
+    upstream = config.front_end.upstream
+    assert upstream is not None  # `Segmenter` refuses a network that names none
+    features = windows_at_once * upstream.chunk_frames + upstream.margin_frames
+    seen = config.window - 1 if config.window else config.context
+    return max(seen + features, step - 1 + level)
 
 
 def _gap(decoding: Mapping[str, ClassDecoding]) -> int:

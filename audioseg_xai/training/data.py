@@ -67,15 +67,19 @@ class Batch(NamedTuple):
         Upstream features, empty where no network asks for any, or they are yet to compute.
     samples : torch.Tensor, shape (B, N) or (B, 0), float32
         Audio in [-1, 1] that features are computed from; empty where none are.
-    seed : torch.Tensor, shape (), int64
-        Of what is drawn at random while the loss is computed.
+    seed : int
+        Of what is drawn at random while the loss is computed; that of the whole batch.
+    part, parts : int
+        Which part of a batch this is, from 0, of how many equal ones. Each process has one.
     """
 
     spectrogram: torch.Tensor
     labels: torch.Tensor
     features: torch.Tensor
     samples: torch.Tensor = torch.zeros(0)
-    seed: torch.Tensor = torch.tensor(0)
+    seed: int = 0
+    part: int = 0
+    parts: int = 1
 
 
 class CropSource:
@@ -207,7 +211,8 @@ class CropDataset(Dataset[Batch]):
     def __getitem__(self, item: int) -> Batch:
         """Return the batch of step `first + item`."""
         rng = np.random.default_rng([self.seed, self.first + item])
-        return self.source.batch(rng, self.part)._replace(seed=torch.tensor(rng.integers(2**62)))
+        batch, (part, parts) = self.source.batch(rng, self.part), self.part
+        return batch._replace(seed=int(rng.integers(2**62)), part=part, parts=parts)
 
 
 def augment(

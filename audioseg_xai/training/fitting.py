@@ -11,15 +11,12 @@ from torch import nn
 
 from audioseg_xai.config import Config
 from audioseg_xai.decode import ClassDecoding
-from audioseg_xai.errors import TrainingError
 from audioseg_xai.models.directory import Model, ModelConfig, build_network
 from audioseg_xai.models.networks import NetworkConfig, Student, Teacher
 from audioseg_xai.provenance import provenance
 from audioseg_xai.training.corpora import Corpora, choose_signal, listens_to_features
 from audioseg_xai.training.data import CropSource, DataConfig, check_bins
 from audioseg_xai.training.listening import Listener
-from audioseg_xai.training.parallel import LabelMean
-from audioseg_xai.training.processes import processes
 from audioseg_xai.training.trainer import Losses, Trainer, TrainingConfig
 from audioseg_xai.training.validation import ArchiveValidation
 
@@ -91,10 +88,8 @@ def fit(
     PreemptedError
         If it was told to stop; a checkpoint is left.
     TrainingError
-        If the checkpoint in the folder belongs to another run, or the loss cannot be shared by
-        several processes.
+        If the checkpoint in the folder belongs to another run.
     """
-    _check_processes(recipe)
     classes, decided = network.config.classes, recipe.decided
     validation = ArchiveValidation(recipe.corpora.valid, classes, recipe.listener, decided)
     inputs = recipe.corpora.digests() | dict(recipe.inputs)
@@ -105,7 +100,6 @@ def fit(
         recipe.training,
         recipe.folder,
         fingerprint={"settings": _shaping(recipe.settings), "inputs": inputs},
-        labelled=_label_mean(network, recipe.settings),
         constrain=constrain,
         device=recipe.device,
     )
@@ -154,22 +148,6 @@ def _shaping(settings: Mapping[str, Any]) -> dict[str, Any]:
     training = settings["training"].items()
     kept = {name: value for name, value in training if name not in _HOW_IT_IS_KEPT}
     return {**settings, "training": kept}
-
-
-def _label_mean(network: Teacher | Student, settings: Mapping[str, Any]) -> LabelMean:
-    # The loss of a teacher is that of the labels, that of a student has it as a term.
-    weights = settings.get("loss", {}).get("class_weights", {})
-    counted = tuple(weights.get(name, 1.0) for name in network.config.classes)
-    return LabelMean("label" if isinstance(network, Student) else "total", counted)
-
-
-def _check_processes(recipe: Recipe) -> None:
-    masked = recipe.settings.get("loss", {}).get("epsilon", 0)
-    if masked and processes().total > 1:
-        raise TrainingError(
-            f"loss.epsilon: {masked}: what is masked is drawn from the whole batch, which several "
-            "processes do not have: train with one device, or set it to 0"
-        )
 
 
 def _by_class(figures: dict[str, float], classes: tuple[str, ...]) -> dict[str, dict[str, float]]:

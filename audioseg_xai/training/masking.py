@@ -12,15 +12,17 @@ measured against.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 
 from audioseg_xai.labels import UNKNOWN
-from audioseg_xai.losses import label_loss
 from audioseg_xai.masking import MaskKind, component_mask, masked_log_power
 from audioseg_xai.models.networks import Student
+from audioseg_xai.training.data import Batch
+from audioseg_xai.training.parallel import shared_label_loss
 
 _MIN_FRAMES = 25
 """A class must be active in so many frames of a crop (0.5 s) to be masked."""
@@ -59,6 +61,10 @@ class Masked(NamedTuple):
 class Masker:
     """Masks crops at random.
 
+    What is done to a crop is a function of the seed of its batch and of its place in it, so that
+    the parts of a batch on several processes are masked as the batch on one. The crops that are
+    masked lie evenly in the batch, so that all processes have as much to do.
+
     Parameters
     ----------
     student : Student
@@ -70,33 +76,51 @@ class Masker:
     student: Student
     share: float
 
-    def __call__(
-        self,
-        spectrogram: torch.Tensor,
-        labels: torch.Tensor,
-        activations: torch.Tensor,
-        generator: torch.Generator,
-    ) -> Masked | None:
-        """Mask the first crops of a batch; return None if no class is active in any of them.
+    def __call__(self, batch: Batch, activations: torch.Tensor) -> Masked:
+        """Mask some crops of a batch, or of a part of it; none of those without an active class.
 
         Parameters
         ----------
-        spectrogram : torch.Tensor, shape (B, T, F)
-            log(1 + power).
-        labels : torch.Tensor, shape (B, T, C)
-            1, 0 or -1.
+        batch : Batch
+            Crops.
         activations : torch.Tensor, shape (B, T, K)
             H of the crops; gradients go through it into the masks.
-        generator : torch.Generator
-            Source of chance, on the CPU.
+
+        Returns
+        -------
+        Masked
+            Of no crop (n = 0) where there was nothing to mask.
         """
-        count = max(1, round(self.share * len(spectrogram)))
         found = [
-            self._mask(*crop, generator)
-            for crop in zip(spectrogram[:count], labels[:count], activations[:count], strict=True)
+            self._mask(batch.spectrogram[crop], batch.labels[crop], activations[crop], generator)
+            for crop, generator in self._drawn(batch)
         ]
         kept = [masked for masked in found if masked is not None]
-        return Masked(*(torch.stack(parts) for parts in zip(*kept, strict=True))) if kept else None
+        if not kept:
+            return self._nothing(batch, activations)
+        return Masked(*(torch.stack(parts) for parts in zip(*kept, strict=True)))
+
+    def _drawn(self, batch: Batch) -> Iterator[tuple[int, torch.Generator]]:
+        """Yield which crops of a part are masked, and a source of chance for each."""
+        own = len(batch.spectrogram)
+        whole = own * batch.parts
+        count = max(1, round(self.share * whole))
+        chance = torch.Generator().manual_seed(batch.seed)
+        seeds = torch.randint(2**62, (whole,), generator=chance).tolist()
+        for crop in range(own):
+            place = batch.part * own + crop
+            if (place + 1) * count // whole > place * count // whole:
+                yield crop, torch.Generator().manual_seed(seeds[place])
+
+    def _nothing(self, batch: Batch, activations: torch.Tensor) -> Masked:
+        # Gradients flow through it as through masked crops: where other processes have some, all
+        # take the same steps backwards, and wait for each other in the same places.
+        mask = activations[:0] @ self.student.dictionary.detach().T
+        return Masked(
+            masked_log_power(batch.spectrogram[:0], mask),
+            batch.labels[:0],
+            batch.spectrogram.new_ones(0, 1, 1),
+        )
 
     def _mask(
         self,
@@ -159,7 +183,11 @@ class Masker:
 
 
 def masking_loss(
-    logits: torch.Tensor, masked: Masked, class_weights: torch.Tensor | None = None
+    logits: torch.Tensor,
+    masked: Masked,
+    class_weights: torch.Tensor | None = None,
+    *,
+    parts: int = 1,
 ) -> torch.Tensor:
     """Return the weighted mean binary cross-entropy of masked crops, where labels are known.
 
@@ -171,6 +199,8 @@ def masking_loss(
         What it should decide.
     class_weights : torch.Tensor, shape (C,), optional
         How much each class counts.
+    parts : int, optional
+        Processes that mask a part of the batch each, see `parallel.shared_label_loss`.
     """
     weights = masked.weights if class_weights is None else masked.weights * class_weights
-    return label_loss(logits, masked.labels, weights)
+    return shared_label_loss(logits, masked.labels, weights, parts=parts)

@@ -2,7 +2,8 @@
 
 Each process gets its crops of the batch. A loss that is a mean over crops of equal size is the
 mean of its values on all processes, and so is its gradient. A mean over known labels is not,
-because processes have different numbers of them: its parts count by these numbers.
+because processes have different numbers of them: its parts count by these numbers, see
+`shared_label_loss`.
 """
 
 from __future__ import annotations
@@ -10,8 +11,6 @@ from __future__ import annotations
 import inspect
 import logging
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -26,33 +25,13 @@ from audioseg_xai.console import log
 from audioseg_xai.devices import fabric_device
 from audioseg_xai.errors import UsageError
 from audioseg_xai.labels import UNKNOWN
+from audioseg_xai.losses import label_loss
 from audioseg_xai.training.processes import Processes, die_with_starter, processes
 
 ValueT = TypeVar("ValueT")
 
 _PATIENCE = timedelta(hours=2)
 """How long processes wait for the first one, which validates."""
-
-
-@dataclass(frozen=True)
-class LabelMean:
-    """Which term of a loss is a mean over known labels.
-
-    Attributes
-    ----------
-    term : str
-        Its name.
-    weights : tuple of float
-        How much the labels of each class count.
-    """
-
-    term: str
-    weights: tuple[float, ...]
-
-    def count(self, labels: torch.Tensor) -> torch.Tensor:
-        """Return what the term is divided by, for labels (B, T, C)."""
-        weights = torch.tensor(self.weights, device=labels.device)
-        return ((labels != UNKNOWN).sum((0, 1)) * weights).sum()
 
 
 class Ranks:
@@ -105,39 +84,52 @@ class Ranks:
 
     def mean(self, values: torch.Tensor) -> torch.Tensor:
         """Return the mean over processes, without a gradient."""
-        return self.sum(values) / self.total
+        return joint_sum(values, self.total) / self.total
 
-    def sum(self, values: torch.Tensor) -> torch.Tensor:
-        """Return the sum over processes, without a gradient."""
-        total = values.detach().clone()
-        if self.total > 1:
-            distributed.all_reduce(total)
-        return total
 
-    def balanced(
-        self, terms: Mapping[str, torch.Tensor], labels: torch.Tensor, over: LabelMean
-    ) -> dict[str, torch.Tensor]:
-        """Return terms whose mean over processes is what one process would compute.
+def joint_sum(values: torch.Tensor, parts: int) -> torch.Tensor:
+    """Return the sum over processes, of which there are `parts`, without a gradient."""
+    total = values.detach().clone()
+    if parts > 1:
+        distributed.all_reduce(total)
+    return total
 
-        Of n_r known labels of process r among P processes, the term counts P n_r / sum(n_r) times:
-        in itself, and in the total, by the factor that it has there.
 
-        Parameters
-        ----------
-        terms : mapping of str to torch.Tensor
-            ``total`` and its terms.
-        labels : torch.Tensor, shape (B, T, C)
-            Of the crops of this process.
-        over : LabelMean
-            Which term that is.
-        """
-        if self.total == 1:
-            return dict(terms)
-        count, term, total = over.count(labels), terms[over.term], terms["total"]
-        # The loss divides by one where nothing is known, and so must we.
-        share = self.total * count.clamp_min(1) / self.sum(count).clamp_min(1)
-        (factor,) = torch.autograd.grad(total, term, retain_graph=True)
-        return {**terms, over.term: share * term, "total": total + factor * (share - 1) * term}
+def shared_label_loss(
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    weights: torch.Tensor | None = None,
+    *,
+    parts: int,
+) -> torch.Tensor:
+    """Return `losses.label_loss`, whose mean over processes is that of the whole batch.
+
+    Of n_r known labels of process r among P processes, each counted by its weight, what they give
+    counts P n_r / sum(n_r) times.
+
+    Parameters
+    ----------
+    logits : torch.Tensor, shape (B, T, C)
+        Of the crops of this process; there may be none.
+    labels : torch.Tensor, shape (B, T, C), integer
+        1, 0 or -1 (unknown).
+    weights : torch.Tensor, optional
+        How much each label counts; broadcast to (B, T, C).
+    parts : int
+        P; all of them call this at once.
+    """
+    loss = label_loss(logits, labels, weights)
+    if parts == 1:
+        return loss
+    count = known_labels(labels, weights)
+    # The loss divides by one where nothing is known, and so must we.
+    return loss * (parts * count.clamp_min(1) / joint_sum(count, parts).clamp_min(1))
+
+
+def known_labels(labels: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
+    """Return how many of the labels (B, T, C) are known, each counted by its weight."""
+    known = labels != UNKNOWN
+    return known.sum() if weights is None else (known * weights).sum()
 
 
 class _Environment(LightningEnvironment):

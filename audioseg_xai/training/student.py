@@ -14,7 +14,6 @@ from audioseg_xai.errors import ModelError, TrainingError
 from audioseg_xai.losses import (
     LossConfig,
     distillation_loss,
-    label_loss,
     reconstruction_loss,
     sparsity_loss,
 )
@@ -33,6 +32,7 @@ from audioseg_xai.training.fitting import Recipe, crop_source, fit, run_settings
 from audioseg_xai.training.identity import dictionary_digest, model_digest
 from audioseg_xai.training.listening import Listener
 from audioseg_xai.training.masking import Masker, masking_loss
+from audioseg_xai.training.parallel import joint_sum, shared_label_loss
 from audioseg_xai.training.sampling import known_classes
 from audioseg_xai.training.trainer import TrainingConfig
 
@@ -177,7 +177,9 @@ class StudentLosses:
                 target, self.student.reconstruct(output.activations)
             ),
             "sparsity": sparsity_loss(output.activations),
-            "label": label_loss(output.logits, batch.labels, self._weights(batch)),
+            "label": shared_label_loss(
+                output.logits, batch.labels, self._weights(batch), parts=batch.parts
+            ),
         }
         if self.config.alpha:
             logits, taught = output.logits[..., self.taught], self._taught(batch, target)
@@ -196,12 +198,13 @@ class StudentLosses:
 
     def _masking(self, forward: nn.Module, batch: Batch, activations: torch.Tensor) -> torch.Tensor:
         assert self.masker is not None
-        generator = torch.Generator().manual_seed(int(batch.seed))
-        masked = self.masker(batch.spectrogram, batch.labels, activations, generator)
-        if masked is None:
+        masked = self.masker(batch, activations)
+        crops = activations.new_tensor(len(masked.labels))
+        # All processes hear something again or none does: in between they wait for each other.
+        if not joint_sum(crops, batch.parts):
             return activations.new_zeros(())
         output = forward(self.student.level_norm(masked.spectrogram))
-        return masking_loss(output.logits, masked, self._weights(batch))
+        return masking_loss(output.logits, masked, self._weights(batch), parts=batch.parts)
 
     def _weights(self, batch: Batch) -> torch.Tensor | None:
         weights = self.class_weights

@@ -9,13 +9,13 @@ from torch import nn
 
 from audioseg_xai.config import Config
 from audioseg_xai.errors import TrainingError
-from audioseg_xai.losses import label_loss
 from audioseg_xai.models.directory import Model
 from audioseg_xai.models.networks import Teacher, TeacherConfig
 from audioseg_xai.training.corpora import Corpora
 from audioseg_xai.training.data import Batch
 from audioseg_xai.training.fitting import Recipe, crop_source, fit, run_settings
 from audioseg_xai.training.listening import Listener
+from audioseg_xai.training.parallel import shared_label_loss
 from audioseg_xai.training.sampling import known_classes
 from audioseg_xai.training.trainer import TrainingConfig
 
@@ -78,7 +78,8 @@ def train_teacher(
     teacher = Teacher(network)
 
     def losses(forward: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
-        return {"total": label_loss(forward(listener.inputs(teacher, batch)), batch.labels)}
+        logits = forward(listener.inputs(teacher, batch))
+        return {"total": shared_label_loss(logits, batch.labels, parts=batch.parts)}
 
     recipe = Recipe(
         corpora,

@@ -21,7 +21,7 @@ from audioseg_xai.training import preemption
 from audioseg_xai.training.batch_norm import share_batch_norm
 from audioseg_xai.training.checkpoint import Checkpoint
 from audioseg_xai.training.data import Batch, CropDataset, CropSource, DataConfig, loader
-from audioseg_xai.training.parallel import LabelMean, Ranks, check_batch
+from audioseg_xai.training.parallel import Ranks, check_batch
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +72,10 @@ class TrainingConfig(Config):
 
 
 Losses = Callable[[nn.Module, Batch], Mapping[str, torch.Tensor]]
-"""Computes the loss terms of a batch; ``total`` is what is minimised."""
+"""Computes the loss terms of a batch; ``total`` is what is minimised.
+
+Of a part of a batch they are such that their means over all parts are those of the batch.
+"""
 
 Validation = Callable[[Any], Mapping[str, float]]
 """Returns figures of merit; ``score`` is what early stopping raises."""
@@ -103,8 +106,6 @@ class Trainer:
     fingerprint : mapping
         Settings and digests of all that shapes the run (JSON values): a checkpoint of a run with
         another fingerprint is refused.
-    labelled : LabelMean
-        Which term of the loss is a mean over known labels.
     constrain : callable, optional
         Projects constrained weights: called with the network after each optimiser step, and with
         the average before each validation (a mean of unit vectors is shorter than one).
@@ -121,14 +122,13 @@ class Trainer:
         folder: str | Path,
         *,
         fingerprint: Mapping[str, Any],
-        labelled: LabelMean,
         constrain: Callable[[nn.Module], None] | None = None,
         device: str = "auto",
     ) -> None:
         self.ranks = Ranks(device, config.precision)
         check_batch(config.data.batch_size, self.ranks.total)
         self.losses, self.validation, self.config = losses, validation, config
-        self.folder, self.labelled, self.constrain = Path(folder), labelled, constrain
+        self.folder, self.constrain = Path(folder), constrain
         self.checkpoint = Checkpoint(
             self.folder / "checkpoint.ckpt",
             fingerprint,
@@ -203,7 +203,7 @@ class Trainer:
             group["lr"] = self._learning_rate()
         self.network.train()
         own = Batch(*fabric.to_device(tuple(batch)))
-        terms = self.ranks.balanced(self.losses(self.network, own), own.labels, self.labelled)
+        terms = self.losses(self.network, own)
         values, stop = self._agree(terms)
         if not math.isfinite(values["total"]):
             raise TrainingError(

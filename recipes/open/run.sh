@@ -114,10 +114,10 @@ stage_6() { # explanations of the test recordings, and prototypes
 }
 
 stage_7() { # ablations: students that differ in one thing, each from scratch (--stop-stage 7)
-  local name set systems atoms fft ablation
-  while read -r atoms fft; do
-    make_dictionary "$atoms" "$fft"
-  done < <(for name in $(chosen_ablations); do traits "$name"; done | cut -d " " -f 1,2 | sort -u)
+  local name set systems ablation
+  while read -r _ _ _ name; do
+    make_dictionary "$name"
+  done < <(for name in $(chosen_ablations); do traits "$name"; done | sort -u -k 1,2)
   for name in $(chosen_ablations); do
     ablate "$name"
   done
@@ -144,17 +144,18 @@ chosen_ablations() { # base first: the others are compared with it
   fi
 }
 
-make_dictionary() { # make_dictionary COMPONENTS FFT_SIZE
-  local features
-  features=$(features_of "$2")
-  run_jobs "exp/log/dictionary_$1_$2.log" "$python" "$bin/learn_dictionary.py" -v \
-    --archive "$features/train" --components "$1" --frames "$frames" \
-    --output "exp/ablations/dictionary_$1_$2.safetensors"
+make_dictionary() { # make_dictionary NAME: for it, and whoever has as many components and bins
+  local atoms fft features
+  read -r atoms fft _ < <(traits "$1")
+  features=$(features_of "$fft")
+  run_jobs "exp/log/dictionary_${atoms}_$fft.log" "$python" "$bin/learn_dictionary.py" -v \
+    --archive "$features/train" --student "conf/ablations/$1.yaml" --components "$atoms" \
+    --frames "$frames" --output "exp/ablations/dictionary_${atoms}_$fft.safetensors"
 }
 
 ablate() { # ablate NAME: training, thresholds, faithfulness
   local model=exp/ablations/$1 atoms fft alpha features more=()
-  read -r atoms fft alpha < <(traits "$1")
+  read -r atoms fft alpha _ < <(traits "$1")
   features=$(features_of "$fft")
   [[ $alpha == 0 ]] || more=(--teacher exp/teacher)
   run_jobs --gpu --saves "exp/log/ablation_$1.log" "$python" "$bin/distill.py" -v \
@@ -168,14 +169,14 @@ ablate() { # ablate NAME: training, thresholds, faithfulness
     --markdown "${model}_faithfulness.md"
 }
 
-traits() { # traits NAME: components, FFT size and weight of the teacher
-  "$python" - "conf/ablations/$1.yaml" <<'PYTHON'
+traits() { # traits NAME: components, FFT size, weight of the teacher, and the name
+  "$python" - "conf/ablations/$1.yaml" "$1" <<'PYTHON'
 import sys
 from audioseg_xai.config import read_yaml
 values = read_yaml(sys.argv[1])
 network = values["network"]
 fft_size = network.get("spectrogram", {}).get("fft_size", 512)
-print(network["components"], fft_size, f"{values['loss'].get('alpha', 1.0):g}")
+print(network["components"], fft_size, f"{values['loss'].get('alpha', 1.0):g}", sys.argv[2])
 PYTHON
 }
 
