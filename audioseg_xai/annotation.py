@@ -8,10 +8,12 @@ seconds. Nothing here needs more than NumPy.
 from __future__ import annotations
 
 import functools
+import heapq
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from operator import attrgetter
 from pathlib import Path
 from typing import IO, Any
 
@@ -34,12 +36,16 @@ from audioseg_xai.textfields import (
 Region = tuple[float, float]
 """Onset and offset of a stretch of time, in seconds."""
 
+_RttmFields = tuple[Decimal, str, Decimal, str]
+"""Onset, label, duration, confidence."""
+
+_MILLISECOND = 1e-3
 _ABSENT = frozenset({"<NA>", "NA"})
 _CHANNELS = frozenset({"0", "1"}) | _ABSENT
 
 
 @functools.total_ordering
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Segment:
     """A stretch of time with a label.
 
@@ -191,8 +197,7 @@ def rttm_lines(uri: str, segments: Iterable[Segment]) -> Iterator[str]:
         If `uri` or a label has whitespace in it.
     """
     check_uri(uri)
-    # Sorted as written, so that reading and writing again changes nothing.
-    for onset, label, duration, confidence in sorted(_rttm_fields(s) for s in segments):
+    for onset, label, duration, confidence in _sorted_as_written(segments):
         if label.split() != [label]:
             raise AnnotationError(f"{uri}: label {label!r} is empty or has whitespace")
         yield f"SPEAKER {uri} 1 {onset} {duration} <NA> <NA> {label} {confidence} <NA>"
@@ -441,7 +446,21 @@ def _check_channel(channel: str) -> None:
         )
 
 
-def _rttm_fields(segment: Segment) -> tuple[Decimal, str, Decimal, str]:
+def _sorted_as_written(segments: Iterable[Segment]) -> Iterator[_RttmFields]:
+    """Yield what is written of each segment, sorted, so that reading and writing changes nothing.
+
+    Rounding moves an onset by half a millisecond at most: of segments in the order of their onsets
+    only those wait that began within the last one.
+    """
+    waiting: list[_RttmFields] = []
+    for segment in sorted(segments, key=attrgetter("onset")):
+        while waiting and waiting[0][0] < segment.onset - _MILLISECOND:
+            yield heapq.heappop(waiting)
+        heapq.heappush(waiting, _rttm_fields(segment))
+    yield from sorted(waiting)
+
+
+def _rttm_fields(segment: Segment) -> _RttmFields:
     onset, offset = decimal_bounds(segment.onset, segment.offset)
     confidence = "<NA>" if segment.confidence is None else f"{segment.confidence:.3f}"
     return onset, segment.label, offset - onset, confidence

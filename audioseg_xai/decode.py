@@ -11,7 +11,9 @@ from pydantic import Field, model_validator
 
 from audioseg_xai.annotation import Segment
 from audioseg_xai.config import Config
+from audioseg_xai.errors import LabelError, UsageError
 from audioseg_xai.frames import FRAME_SHIFT, frame_to_seconds
+from audioseg_xai.labels import canonical
 
 
 class ClassDecoding(Config):
@@ -43,6 +45,36 @@ class ClassDecoding(Config):
 
 DecodingConfig = dict[str, ClassDecoding]
 """Class name to how it is decided; a class that is left out is not decided."""
+
+
+def chosen(classes: str | None, decided: DecodingConfig) -> DecodingConfig:
+    """Return the rules of some of the classes that are decided, in the order of `decided`.
+
+    Parameters
+    ----------
+    classes : str or None
+        Names or their aliases, comma-separated; None are all.
+    decided : dict
+        Class name to `ClassDecoding`.
+
+    Raises
+    ------
+    UsageError
+        If one of them is no class or is not decided, or there is none.
+    """
+    if classes is None:
+        return dict(decided)
+    try:
+        names = [canonical(name.strip()) for name in classes.split(",") if name.strip()]
+    except LabelError as error:
+        raise UsageError(f"--classes {classes}: {error}") from None
+    unknown = [name for name in names if name not in decided]
+    if unknown or not names:
+        raise UsageError(
+            f"--classes {classes}: this model decides {', '.join(decided)}"
+            + (f", and not {', '.join(unknown)}" if unknown else "")
+        )
+    return {name: rule for name, rule in decided.items() if name in names}
 
 
 @dataclass(frozen=True)

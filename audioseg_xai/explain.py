@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audioseg_xai.annotation import Segment, crop, merge_regions
-from audioseg_xai.decode import DecodedSegment
 
 Floats = NDArray[np.floating]
 
@@ -178,54 +177,6 @@ def project(relevances: Floats, dictionary: Floats) -> Floats:
     """Return W r: relevances (S, K) on the frequency axis, shape (S, F)."""
     result: Floats = relevances @ dictionary.T
     return result
-
-
-def explain(
-    readout: Readout,
-    decoded: Sequence[DecodedSegment],
-    *,
-    uri: str,
-    duration: float,
-    num_frames: int,
-    threshold: float,
-) -> Explanation:
-    """Explain the segments of a recording.
-
-    Parameters
-    ----------
-    readout : Readout
-        Of the student that decided.
-    decoded : sequence of DecodedSegment
-        Their means are those of probabilities, logits and activations side by side, D = 2C + K.
-    uri : str
-        Name of the recording.
-    duration : float
-        Its length in seconds.
-    num_frames : int
-        T.
-    threshold : float
-        tau, see `select`.
-    """
-    ordered = sorted(decoded, key=lambda segment: (segment.onset, segment.label))
-    classes = np.array([readout.classes.index(segment.label) for segment in ordered], dtype=np.intp)
-    count, width = len(readout.classes), 2 * len(readout.classes) + readout.weights.shape[1]
-    means = np.array([segment.means for segment in ordered], np.float32).reshape(-1, width)
-    rows = np.arange(len(ordered))
-    relevances = relevance(means[:, 2 * count :], classes, readout.weights)
-    spectra = project(select(relevances, threshold), readout.dictionary)
-    return Explanation(
-        uri=uri,
-        duration=duration,
-        num_frames=num_frames,
-        threshold=threshold,
-        segments=tuple(
-            segment.to_segment(float(segment.means[c]), num_frames, duration)
-            for segment, c in zip(ordered, classes, strict=True)
-        ),
-        relevance=relevances.astype(np.float32, copy=False),
-        spectra=spectra.astype(np.float32, copy=False),
-        mean_logit=means[rows, count + classes],
-    )
 
 
 def class_spectra(explanation: Explanation) -> dict[str, Floats]:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from audioseg_xai.annotation import Segment, rttm_lines
 from audioseg_xai.cli import log, run_items
+from audioseg_xai.closed_segments import ClassSpectra, Closed, gather, in_order
 from audioseg_xai.explain import Explanation
 from audioseg_xai.explanation_archive import ExplanationWriter, RecordingWriter, write_explanations
-from audioseg_xai.pipeline import Pipeline, Settings, Sink, load_pipeline
+from audioseg_xai.pipeline import Pipeline, Settings, Sink, Taker, load_pipeline
 from audioseg_xai.provenance import provenance
 from audioseg_xai.recordings import Recording
 from audioseg_xai.report.summary import Row, print_table, summarise
@@ -26,8 +27,11 @@ from audioseg_xai.shards import Shard
 from audioseg_xai.textfields import write_lines
 
 if TYPE_CHECKING:
-    from audioseg_xai.listening_files import Listener
     from audioseg_xai.report.page import Media
+
+
+Finish = Callable[[Explanation], None]
+"""Something that is done once a recording is explained."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ class _Explained:
     """What is remembered of a recording once its outputs are written."""
 
     uri: str
-    segments: tuple[Segment, ...]
+    segments: list[Segment]
     rows: list[Row]
 
 
@@ -102,7 +106,7 @@ def explain_recordings(
         importlib.import_module("audioseg_xai.report.writing")  # what is missing is said at once
     with _with_archive(outputs) as needed:
         explained = _explain(recordings, settings, needed, threshold, shard is not None)
-        lines = [line for found in explained for line in rttm_lines(found.uri, found.segments)]
+        lines = (line for found in explained for line in rttm_lines(found.uri, found.segments))
         write_lines(lines, outputs.rttm or sys.stdout)
         sys.stdout.flush()
         print_table([row for found in explained for row in found.rows])
@@ -169,42 +173,54 @@ class _Work:
     archive: ExplanationWriter | None = None
 
     def __call__(self, recording: Recording) -> _Explained:
+        readout = self.pipeline.readout
+        segments: list[Segment] = []
+        spectra = ClassSpectra(readout, self.threshold)
+        takers: list[Taker] = [lambda closed: segments.extend(closed.segments), spectra.add]
         sinks: list[Sink] = []
         with ExitStack() as stack:
             writer = self._writer(recording, stack)
             if writer is not None:
                 sinks.append(_archive_sink(writer))
-            listener = self._listener(recording, stack)
-            if listener is not None:
-                sinks.append(lambda chunk: listener.push(chunk.activations))
-            finish = self._figure(recording, sinks)
-            explanation = self.pipeline.explain(recording, sinks, self.threshold)
+                takers.append(writer.add)
+            finishers = [*self._listening(recording, sinks, stack), *self._figure(recording, sinks)]
+            parts: list[Closed] = []
+            if finishers:  # they need all segments at once
+                takers.append(parts.append)
+            outline = self.pipeline.explain_closed(recording, takers, sinks, self.threshold)
             if writer is not None:
-                writer.finish(explanation)
-            if listener is not None:
-                listener.finish(explanation)
-            finish(explanation)
-        rows = summarise(explanation, self.pipeline.readout, list(self.pipeline.decoding))
-        return _Explained(recording.uri, explanation.segments, rows)
+                writer.finish_added(outline)
+            if finishers:
+                explanation = gather(parts, readout, outline)
+                for finish in finishers:
+                    finish(explanation)
+        segments = in_order(segments)
+        shown = list(self.pipeline.decoding)
+        rows = summarise(outline, segments, spectra.spectra(), readout.frequencies, shown)
+        return _Explained(recording.uri, segments, rows)
 
     def _writer(self, recording: Recording, stack: ExitStack) -> RecordingWriter | None:
         if self.archive is None:
             return None
         return stack.enter_context(self.archive.recording(recording.uri))
 
-    def _listener(self, recording: Recording, stack: ExitStack) -> Listener | None:
+    def _listening(
+        self, recording: Recording, sinks: list[Sink], stack: ExitStack
+    ) -> Iterator[Finish]:
         if self.outputs.listen is None:
-            return None
+            return
         from audioseg_xai.listening_files import listening
 
         settings = {"model_digest": self.pipeline.model.digest}
-        return stack.enter_context(
+        listener = stack.enter_context(
             listening(self.outputs.listen, recording, self.pipeline.readout, settings)
         )
+        sinks.append(lambda chunk: listener.push(chunk.activations))
+        yield listener.finish
 
-    def _figure(self, recording: Recording, sinks: list[Sink]) -> Any:
+    def _figure(self, recording: Recording, sinks: list[Sink]) -> Iterator[Finish]:
         if not self.outputs.figures:
-            return lambda explanation: None
+            return
         from audioseg_xai.report.figure import draw_recording, save_figure
         from audioseg_xai.report.overview import Overview
 
@@ -216,7 +232,7 @@ class _Work:
             figure = draw_recording(explanation, self.pipeline.readout, overview, shown)
             save_figure(figure, self.outputs.figures[recording.uri])
 
-        return finish
+        yield finish
 
 
 def _archive_sink(writer: RecordingWriter) -> Sink:

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from audioseg_xai.annotation import Segment, read_rttm
 from audioseg_xai.characteristics import describe
-from audioseg_xai.contrast import flips
+from audioseg_xai.closed_segments import ClosedSpool
 from audioseg_xai.errors import AnnotationError, ArchiveError
 from audioseg_xai.explain import Explanation, Prototypes, Readout
 from audioseg_xai.explanation_layout import (
@@ -38,58 +38,17 @@ from audioseg_xai.explanation_layout import (
     PROTOTYPES,
     QUARTILES,
     Compression,
+    bound_metadata,
     group_name,
-    growing,
-    half,
     open_archive,
     read_root,
     read_segments,
-    segment_table,
     write_root,
 )
 from audioseg_xai.files import atomic_path
+from audioseg_xai.recording_writer import ARRAYS, RecordingWriter
 
 log = logging.getLogger(__name__)
-
-_ARRAYS = ("relevance", "spectra", "mean_logit")
-
-
-class RecordingWriter:
-    """The group of one recording while it is being written; frames come in chunks of any size."""
-
-    def __init__(
-        self,
-        group: h5py.Group,
-        readout: Readout,
-        compression: Compression,
-        thresholds: Mapping[str, float] | None,
-    ) -> None:
-        self._group, self._thresholds = group, thresholds
-        self._frames = {
-            "probabilities": growing(group, "probabilities", len(readout.classes), "f4", None),
-            "activations": growing(
-                group, "activations", readout.weights.shape[1], "f2", compression
-            ),
-        }
-
-    def push(self, probabilities: NDArray[np.floating], activations: NDArray[np.floating]) -> None:
-        """Append frames: probabilities (t, C) and activations (t, K)."""
-        for name, rows in (("probabilities", probabilities), ("activations", activations)):
-            dataset = self._frames[name]
-            start = dataset.shape[0]
-            dataset.resize(start + len(rows), axis=0)
-            dataset[start:] = half(rows) if dataset.dtype == np.float16 else rows
-
-    def finish(self, explanation: Explanation) -> None:
-        """Write what is known at the end of the recording."""
-        self._group["segments"] = segment_table(explanation.segments)
-        for name in _ARRAYS:
-            self._group[name] = getattr(explanation, name)
-        if self._thresholds is not None:
-            self._group["flip"] = flips(explanation, self._thresholds)
-        self._group.attrs["duration"] = explanation.duration
-        self._group.attrs["num_frames"] = explanation.num_frames
-        self._group.attrs["relevance_threshold"] = explanation.threshold
 
 
 class ExplanationWriter:
@@ -114,8 +73,12 @@ class ExplanationWriter:
             raise ArchiveError(f"{uri}: is in the archive already: give each recording its own uri")
         group = self._file.create_group(name)
         group.attrs["uri"] = uri
+        folder = Path(self._file.filename).parent
         try:
-            yield RecordingWriter(group, self._readout, self._compression, self._thresholds)
+            with ClosedSpool(folder, self._readout) as spool:
+                yield RecordingWriter(
+                    group, self._readout, self._compression, self._thresholds, spool
+                )
         except BaseException:
             del self._file[name]
             raise
@@ -147,6 +110,7 @@ def write_explanations(
         Class to the probability that it needs; with them ``flip`` is written, see `contrast.flips`.
     """
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+        bound_metadata(file)
         write_root(file, readout, provenance)
         yield ExplanationWriter(file, readout, compression, thresholds)
 
@@ -229,7 +193,7 @@ class ExplanationArchive:
             num_frames=int(group.attrs["num_frames"]),
             threshold=float(group.attrs["relevance_threshold"]),
             segments=read_segments(group["segments"][()]),
-            **{name: group[name][()] for name in _ARRAYS},
+            **{name: group[name][()] for name in ARRAYS},
         )
 
     def probabilities(self, uri: str) -> NDArray[np.float32]:

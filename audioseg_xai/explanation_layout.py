@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,12 +30,16 @@ DESCRIPTION = {
 }
 _ROWS = 512
 _BLOCK = 4 << 20
+_METADATA = 128 << 10
 
 
 def growing(
     group: h5py.Group, name: str, width: int, dtype: str, compression: Compression
 ) -> h5py.Dataset:
-    """Return an empty dataset (0, width) that rows can be appended to."""
+    """Return an empty dataset (0, width) that rows can be appended to.
+
+    Of what was written it keeps two chunks in memory, and not the megabytes that the library keeps.
+    """
     rows = max(1, min(_ROWS, _BLOCK // max(width, 1)))
     return group.create_dataset(
         name,
@@ -45,7 +49,21 @@ def growing(
         dtype=dtype,
         compression=compression,
         compression_opts=1 if compression else None,
+        rdcc_nbytes=2 * rows * max(width, 1) * np.dtype(dtype).itemsize,
     )
+
+
+def bound_metadata(file: h5py.File) -> None:
+    """Let a file that is appended to keep no more than the metadata that it works on.
+
+    Where the chunks of a dataset lie is kept in a tree, of which only the last nodes change. The
+    library counts a node as what it takes in the file, less than it takes in memory, and would
+    keep all of them: of half a day of sound 2 MB.
+    """
+    config = file.id.get_mdc_config()
+    config.set_initial_size = True
+    config.initial_size = config.min_size = config.max_size = _METADATA
+    file.id.set_mdc_config(config)
 
 
 _SMALLEST_HALF = np.float32(2**-14)  # the smallest normal number of float16
@@ -80,9 +98,9 @@ def group_name(uri: str) -> str:
     return name
 
 
-def segment_table(segments: Sequence[Segment]) -> NDArray[Any]:
-    """Return the rows of the table ``segments``."""
-    longest = max((len(segment.label.encode()) for segment in segments), default=1)
+def segment_table(segments: Sequence[Segment], labels: Iterable[str]) -> NDArray[Any]:
+    """Return rows of the table ``segments``, for a table in which all of `labels` occur."""
+    longest = max((len(label.encode()) for label in labels), default=1)
     dtype = [
         ("class", h5py.string_dtype("utf-8", longest)),
         ("onset", "f8"),

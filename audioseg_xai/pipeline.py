@@ -19,12 +19,12 @@ from audioseg_xai.audio import AudioReader
 from audioseg_xai.audio.raw import PcmFormat
 from audioseg_xai.audio.reader import OnTruncated
 from audioseg_xai.blas import use_one_thread
-from audioseg_xai.decode import DecodedSegment, StreamingDecoder
+from audioseg_xai.closed_segments import Closed, Outline, explain_closed, gather, in_order
+from audioseg_xai.decode import DecodedSegment, StreamingDecoder, chosen
 from audioseg_xai.devices import resolve_device
-from audioseg_xai.errors import AudioError, LabelError, ModelError, UsageError
-from audioseg_xai.explain import Explanation, Readout, explain
+from audioseg_xai.errors import AudioError, ModelError
+from audioseg_xai.explain import Explanation, Readout
 from audioseg_xai.frames import HOP, SAMPLE_RATE, WINDOW
-from audioseg_xai.labels import canonical
 from audioseg_xai.memory import keep_freed, release_freed
 from audioseg_xai.models.configs import NetworkConfig, StudentConfig
 from audioseg_xai.models.stored import (
@@ -46,6 +46,12 @@ _FRAMES_BETWEEN_TRIMS = 15_000
 
 Sink = Callable[[Chunk], None]
 """Something that wants to see every chunk of a recording, in order."""
+
+Taker = Callable[[Closed], None]
+"""Something that wants what closed segments rest on, each once."""
+
+_Closing = Callable[[list[DecodedSegment], int, float], None]
+"""Takes segments that closed, the frames that were heard, and the duration once it is known."""
 
 
 @dataclass(frozen=True)
@@ -96,25 +102,6 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Pass:
-    """What one pass over a recording found.
-
-    Attributes
-    ----------
-    num_frames : int
-        T.
-    duration : float
-        Seconds that were decoded.
-    segments : tuple of DecodedSegment
-        As they closed.
-    """
-
-    num_frames: int
-    duration: float
-    segments: tuple[DecodedSegment, ...]
-
-
-@dataclass(frozen=True)
 class Segmentation:
     """The segments of a recording, sorted by onset and label.
 
@@ -155,9 +142,9 @@ class Pipeline:
     def __init__(self, model: Model | StoredModel, settings: Settings | None = None) -> None:
         self.model, self.settings = model, settings or Settings()
         self._audio = self.settings.audio
-        decided = [name for name in model.classes if name in model.config.decoding]
-        wanted = _wanted(self.settings.classes, decided)
-        self.decoding = {name: model.config.decoding[name] for name in wanted}
+        rules = model.config.decoding
+        decided = {name: rules[name] for name in model.classes if name in rules}
+        self.decoding = chosen(self.settings.classes, decided)
         self.segmenter = _segmenter(model, self.settings)
 
     def segment(self, recording: Recording) -> Segmentation:
@@ -168,10 +155,13 @@ class Pipeline:
         AudioError
             If it cannot be read, not to its end, or is shorter than one frame.
         """
-        found = self._run(recording, lambda chunk: chunk.probabilities, ())
-        closed = sorted(found.segments, key=lambda s: (s.onset, s.label))
-        segments = tuple(self._in_seconds(closed, found.num_frames, found.duration))
-        return Segmentation(recording.uri, found.duration, segments)
+        segments: list[Segment] = []
+
+        def take(closed: list[DecodedSegment], num_frames: int, duration: float) -> None:
+            segments.extend(self._in_seconds(closed, num_frames, duration))
+
+        _, duration = self._run(recording, lambda chunk: chunk.probabilities, (), take)
+        return Segmentation(recording.uri, duration, tuple(in_order(segments)))
 
     def follow(self, reader: AudioReader, chunks: Iterable[Chunk]) -> Iterator[Segment]:
         """Yield each segment of a recording as soon as no later sound can change it.
@@ -203,16 +193,38 @@ class Pipeline:
     def explain(
         self, recording: Recording, sinks: Sequence[Sink] = (), threshold: float | None = None
     ) -> Explanation:
-        """Return the segments of a recording and what each rests on.
+        """Return the segments of a recording and what each rests on, all of it in memory.
+
+        Parameters, and what is raised, are those of `explain_closed`.
+        """
+        parts: list[Closed] = []
+        outline = self.explain_closed(recording, [parts.append], sinks, threshold)
+        return gather(parts, self.readout, outline)
+
+    def explain_closed(
+        self,
+        recording: Recording,
+        takers: Sequence[Taker],
+        sinks: Sequence[Sink] = (),
+        threshold: float | None = None,
+    ) -> Outline:
+        """Hand on what each segment of a recording rests on, as soon as it closes.
 
         Parameters
         ----------
         recording : Recording
             What to explain.
+        takers : sequence of callable
+            Each gets all segments, in the order in which they close.
         sinks : sequence of callable
             Each gets every chunk.
         threshold : float, optional
             tau of the selection; by default that of the model.
+
+        Returns
+        -------
+        Outline
+            What is known at the end.
 
         Raises
         ------
@@ -222,15 +234,15 @@ class Pipeline:
             If the model is a teacher, which explains nothing.
         """
         readout = self.readout  # refuses a teacher before any work is done
-        found = self._run(recording, _side_by_side, sinks)
-        return explain(
-            readout,
-            found.segments,
-            uri=recording.uri,
-            duration=found.duration,
-            num_frames=found.num_frames,
-            threshold=self.model.config.relevance_threshold if threshold is None else threshold,
-        )
+        tau = self.model.config.relevance_threshold if threshold is None else threshold
+
+        def take(decoded: list[DecodedSegment], num_frames: int, duration: float) -> None:
+            closed = explain_closed(readout, decoded, num_frames, duration)
+            for taker in takers:
+                taker(closed)
+
+        num_frames, duration = self._run(recording, _side_by_side, sinks, take)
+        return Outline(recording.uri, duration, num_frames, tau)
 
     def describe(self) -> dict[str, Any]:
         """Return what decides: digest of the model, and the rule of each class; fits JSON."""
@@ -270,19 +282,24 @@ class Pipeline:
         recording: Recording,
         values: Callable[[Chunk], NDArray[np.float32]],
         sinks: Sequence[Sink],
-    ) -> Pass:
+        take: _Closing,
+    ) -> tuple[int, float]:
+        """Hand on segments as they close; return T and the seconds that were decoded."""
         decoder = StreamingDecoder(self.model.classes, self.decoding)
-        segments: list[DecodedSegment] = []
         with AudioReader(recording.path, block=CHUNK * HOP, **self._audio) as reader:
             # Closed before the reader, from which another thread may read.
             with closing(self.segmenter.process(reader)) as chunks:
                 for chunk in _checked(reader, chunks):
-                    segments += decoder.push(chunk.probabilities, values(chunk))
+                    closed = decoder.push(chunk.probabilities, values(chunk))
+                    if closed:  # before the last frame that was heard: no duration is needed
+                        take(closed, decoder.num_frames, math.nan)
                     for sink in sinks:
                         sink(chunk)
-            segments += decoder.finish()
             check_length(reader)
-            return Pass(decoder.num_frames, reader.num_samples / SAMPLE_RATE, tuple(segments))
+            duration = reader.num_samples / SAMPLE_RATE
+            if closed := decoder.finish():
+                take(closed, decoder.num_frames, duration)
+            return decoder.num_frames, duration
 
     def _in_seconds(
         self, closed: Iterable[DecodedSegment], num_frames: int, duration: float
@@ -370,22 +387,6 @@ def _segmenter(model: Model | StoredModel, settings: Settings) -> StreamingSegme
 def segment(recording: Recording, settings: Settings) -> Segmentation:
     """Return the segments of a recording; can be called in another process."""
     return load_pipeline(settings).segment(recording)
-
-
-def _wanted(classes: str | None, decided: Sequence[str]) -> list[str]:
-    if classes is None:
-        return list(decided)
-    try:
-        names = [canonical(name.strip()) for name in classes.split(",") if name.strip()]
-    except LabelError as error:
-        raise UsageError(f"--classes {classes}: {error}") from None
-    unknown = [name for name in names if name not in decided]
-    if unknown or not names:
-        raise UsageError(
-            f"--classes {classes}: this model decides {', '.join(decided)}"
-            + (f", and not {', '.join(unknown)}" if unknown else "")
-        )
-    return [name for name in decided if name in names]
 
 
 def _side_by_side(chunk: Chunk) -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from audioseg_xai.errors import AnnotationError
-from audioseg_xai.files import write_text_atomic
+from audioseg_xai.files import atomic_path
 
 Source = str | Path | IO[Any]
 """A path, or an open text or binary file."""
@@ -74,12 +74,15 @@ def read_text(source: Source) -> tuple[str, str]:
 
 
 def write_lines(lines: Iterable[str], target: str | Path | IO[str]) -> None:
-    """Write `lines`, adding line ends; a path is written whole or not at all."""
-    text = "".join(f"{line}\n" for line in lines)
-    if isinstance(target, (str, Path)):
-        write_text_atomic(target, text)
-    else:
-        target.write(text)
+    """Write `lines`, adding line ends, as they come; a path is written whole or not at all."""
+    ended = (f"{line}\n" for line in lines)
+    # Those that are sorted first may take long to begin: no file waits for them half-made.
+    first = list(itertools.islice(ended, 1))
+    if not isinstance(target, (str, Path)):
+        target.writelines(itertools.chain(first, ended))
+        return
+    with atomic_path(target) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        file.writelines(itertools.chain(first, ended))
 
 
 def parse_number(text: str, what: str) -> float:

@@ -62,7 +62,7 @@ def watch_stages(clock: Clock) -> None:
         clock.watch(streaming.StreamingNetwork, f"hear{name}", "front end")
         clock.watch(streaming.StreamingNetwork, f"decide{name}", "activations, logits")
     clock.watch(StreamingDecoder, "push", "decisions and means")
-    for name in ("push", "finish"):
+    for name in ("push", "add", "finish_added"):
         clock.watch(RecordingWriter, name, "archive")
 
 

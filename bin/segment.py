@@ -82,7 +82,7 @@ def cli(
         num_workers=num_workers,
     )
     if outcome.done or shard:
-        lines = [line for found in outcome.done for line in rttm_lines(found.uri, found.segments)]
+        lines = (line for found in outcome.done for line in rttm_lines(found.uri, found.segments))
         write_lines(lines, rttm or sys.stdout)
     if shard:
         shard.finish([rttm], {found.uri for found in outcome.done}, pipeline.describe())

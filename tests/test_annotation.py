@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import itertools
+import pickle
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +31,7 @@ from audioseg_xai.annotation import (
 )
 from audioseg_xai.errors import AnnotationError
 from audioseg_xai.labels import CLASSES
+from audioseg_xai.textfields import write_lines
 
 LINE = "SPEAKER show 1 2.500 8.000 <NA> <NA> music <NA> <NA>\n"
 
@@ -243,6 +246,39 @@ class TestWriteRttm:
         for uri, found in ours.items():
             rows = sorted((s.start, s.end, label) for s, _, label in theirs[uri].itertracks(True))
             assert rows == sorted((s.onset, s.offset, s.label) for s in found)
+
+
+class TestOrder:
+    @given(
+        st.lists(
+            st.builds(
+                lambda a, n, c, p: Segment(a, a + n, c, p),
+                st.floats(0, 0.01),
+                st.floats(1e-9, 0.01),
+                st.sampled_from(CLASSES),
+                st.none() | st.floats(0, 1),
+            ).filter(lambda s: s.offset > s.onset)
+        )
+    )
+    def test_lines_are_sorted_as_written_however_close_their_onsets(self, segments):
+        lines = list(rttm_lines("a", segments))
+        assert sorted(lines) == sorted(line for s in segments for line in rttm_lines("a", [s]))
+        keys = [(Decimal(f[3]), f[7], Decimal(f[4]), f[8]) for f in map(str.split, lines)]
+        assert keys == sorted(keys)
+
+    def test_a_line_that_cannot_be_written_leaves_what_was_there(self, tmp_path):
+        path = tmp_path / "a.rttm"
+        path.write_text("before")
+        bad = [Segment(0, 1, "music"), Segment(5, 6, "two words")]
+        with pytest.raises(AnnotationError, match="two words"):
+            write_lines(rttm_lines("a", bad), path)
+        assert path.read_text() == "before"
+        assert list(tmp_path.iterdir()) == [path]
+
+    def test_segments_are_small_and_travel_between_processes(self):
+        segment = Segment(0.5, 1.0, "music", 0.75)
+        assert pickle.loads(pickle.dumps(segment)) == segment
+        assert not hasattr(segment, "__dict__")
 
 
 class TestUem:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from audioseg_xai.annotation import Segment
+from audioseg_xai.closed_segments import Outline, explain_closed, gather
 from audioseg_xai.decode import DecodedSegment
 from audioseg_xai.errors import AudioError, ModelError, UsageError
 from audioseg_xai.explain import (
     Explanation,
     Readout,
     class_spectra,
-    explain,
     project,
     prototypes,
     relevance,
@@ -37,6 +38,7 @@ READOUT = Readout(
     bias=np.array([-1.0, 0.5]),
     frequencies=np.array([0.0, 8000.0]),
 )
+OUTLINE = Outline("a", duration=0.205, num_frames=10, threshold=0.3)
 # Probabilities, logits and activations side by side.
 DECODED = [
     DecodedSegment("music", 5, 10, np.array([0.3, 0.8, 0.0, 8.5, 9.0, 2.0, 2.0])),
@@ -44,8 +46,11 @@ DECODED = [
 ]
 
 
-def explained(threshold: float = 0.3) -> Explanation:
-    return explain(READOUT, DECODED, uri="a", duration=0.205, num_frames=10, threshold=threshold)
+def explained(
+    decoded: Sequence[DecodedSegment] = tuple(DECODED), outline: Outline = OUTLINE
+) -> Explanation:
+    closed = explain_closed(READOUT, decoded, outline.num_frames, outline.duration)
+    return gather([closed], READOUT, outline)
 
 
 def test_an_explanation_worked_out_by_hand() -> None:
@@ -66,7 +71,7 @@ def test_relevances_and_bias_sum_to_the_mean_logit_in_this_example() -> None:
 
 
 def test_nothing_found_is_an_explanation_too() -> None:
-    found = explain(READOUT, [], uri="a", duration=1.0, num_frames=49, threshold=0.1)
+    found = explained([], Outline("a", 1.0, 49, 0.1))
     assert found.segments == ()
     assert (found.relevance.shape, found.spectra.shape) == ((0, 3), (0, 2))
 
@@ -147,7 +152,7 @@ def test_no_narrower_band_holds_half(spectrum: np.ndarray) -> None:
 def test_prototypes_average_over_segments_of_all_recordings() -> None:
     first, second = (
         explained(),
-        explain(READOUT, DECODED[1:] * 2, uri="b", duration=1.0, num_frames=49, threshold=0.1),
+        explained(DECODED[1:] * 2, Outline("b", 1.0, 49, 0.1)),
     )
     second = Explanation(**(vars(second) | {"relevance": np.array([[1, 0, 1], [1, 3, 1]])}))
     found = prototypes(iter([first, second]), READOUT)

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audioseg_xai.annotation import Segment
+from audioseg_xai.closed_segments import Outline
 from audioseg_xai.errors import UsageError
-from audioseg_xai.explain import Explanation, Prototypes, Readout
+from audioseg_xai.explain import Explanation, Prototypes, Readout, class_spectra
 from audioseg_xai.labels import CLASSES
 from audioseg_xai.report.figure import draw_prototypes, draw_recording, save_figure
 from audioseg_xai.report.overview import Overview
@@ -128,7 +129,13 @@ def test_an_overview_is_bounded_and_its_columns_are_means(total: int, sizes: lis
 
 
 def test_a_summary_counted_by_hand() -> None:
-    speech, music, noise = summarise(EXPLANATION, READOUT, ("speech", "music", "noise"))
+    speech, music, noise = summarise(
+        Outline("news", 4.0, 200, 0.1),
+        EXPLANATION.segments,
+        class_spectra(EXPLANATION),
+        READOUT.frequencies,
+        ("speech", "music", "noise"),
+    )
     assert (speech.seconds, speech.share, speech.segments) == (4.0, 1.0, 2)
     assert speech.confidence == pytest.approx((0.9 + 3 * 0.7) / 4)
     assert speech.band == (937.5, 1062.5)

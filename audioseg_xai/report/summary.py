@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from audioseg_xai.annotation import Segment, merge_regions
-from audioseg_xai.explain import Explanation, Readout, class_spectra, strongest_band
+from audioseg_xai.closed_segments import Outline
+from audioseg_xai.explain import strongest_band
 
 _COLUMNS = ("class", "seconds", "share", "segments", "confidence", "rests most on")
 
@@ -42,18 +44,36 @@ class Row:
     band: tuple[float, float] | None
 
 
-def summarise(explanation: Explanation, readout: Readout, classes: Sequence[str]) -> list[Row]:
-    """Return a row for each of `classes`."""
-    spectra = class_spectra(explanation)
+def summarise(
+    outline: Outline,
+    found: Sequence[Segment],
+    spectra: Mapping[str, NDArray[np.floating]],
+    frequencies: NDArray[np.floating],
+    classes: Sequence[str],
+) -> list[Row]:
+    """Return a row for each of `classes`.
+
+    Parameters
+    ----------
+    outline : Outline
+        The recording.
+    found : sequence of Segment
+        All its segments.
+    spectra : mapping of str to numpy.ndarray, shape (F,)
+        Mean spectrum of each class that has segments, as `explain.class_spectra` gives it.
+    frequencies : numpy.ndarray, shape (F,)
+        Centre of each bin, in Hz.
+    classes : sequence of str
+        In the order of the rows.
+    """
     rows = []
     for label in classes:
-        segments = [segment for segment in explanation.segments if segment.label == label]
+        segments = [segment for segment in found if segment.label == label]
         seconds = sum(b - a for a, b in merge_regions((s.onset, s.offset) for s in segments))
-        band = strongest_band(spectra[label], readout.frequencies) if segments else None
-        share = seconds / explanation.duration
+        band = strongest_band(spectra[label], frequencies) if segments else None
+        share = seconds / outline.duration
         confidence = _mean_confidence(segments)
-        row = Row(explanation.uri, label, seconds, share, len(segments), confidence, band)
-        rows.append(row)
+        rows.append(Row(outline.uri, label, seconds, share, len(segments), confidence, band))
     return rows
 
 
