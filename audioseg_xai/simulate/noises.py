@@ -200,8 +200,10 @@ def breath(rng: Generator, size: int) -> Floats:
     noise = _shaped(
         rng,
         size,
-        lambda f: np.exp(-(np.log2(np.maximum(f, 20) / first) ** 2))
-        + 0.6 * np.exp(-2 * np.log2(np.maximum(f, 20) / second) ** 2),
+        lambda f: (
+            np.exp(-(np.log2(np.maximum(f, 20) / first) ** 2))
+            + 0.6 * np.exp(-2 * np.log2(np.maximum(f, 20) / second) ** 2)
+        ),
     )
     rise = float(rng.uniform(0.2, 0.8))
     course = np.linspace(0, 1, size, dtype=np.float32)
