@@ -54,6 +54,7 @@ __all__ = [
     "log",
     "main",
     "module_name",
+    "named_paths",
     "num_workers_option",
     "overwrite_option",
     "progress",
@@ -282,6 +283,22 @@ def num_workers_option(function: FunctionT) -> FunctionT:
     return click.option(
         "--num-workers", type=click.IntRange(min=0), default=1, help="Processes that work at once."
     )(function)
+
+
+def named_paths(
+    ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]
+) -> dict[str, Path]:
+    """Return the files of a repeatable option ``NAME=FILE`` by name; a callback of click."""
+    found: dict[str, Path] = {}
+    for value in values:
+        name, _, path = value.partition("=")
+        if not (name.strip() and path):
+            metavar = getattr(parameter, "metavar", None) or "NAME=FILE"
+            raise click.BadParameter(f"{value!r} is not {metavar}")
+        if name in found:
+            raise click.BadParameter(f"two are called {name!r}")
+        found[name] = Path(path)
+    return found
 
 
 def seed_option(function: FunctionT) -> FunctionT:

@@ -7,25 +7,11 @@ from pathlib import Path
 
 import click
 
-from audioseg_xai.cli import command, log, seed_option
+from audioseg_xai.cli import command, log, named_paths, seed_option
 from audioseg_xai.errors import UsageError
 from audioseg_xai.files import sha256_file, write_text_atomic
 from audioseg_xai.labels import CLASSES, parse_classes
 from audioseg_xai.recordings import Recording, check_outputs
-
-
-def _systems(
-    context: click.Context, parameter: click.Parameter, values: tuple[str, ...]
-) -> dict[str, str]:
-    systems: dict[str, str] = {}
-    for value in values:
-        name, _, path = value.partition("=")
-        if not (name.strip() and path):
-            raise click.BadParameter(f"{value!r} is not NAME=RTTM")
-        if name in systems:
-            raise click.BadParameter(f"two systems are called {name!r}")
-        systems[name] = path
-    return systems
 
 
 @command()
@@ -33,7 +19,7 @@ def _systems(
 @click.option("--uem", metavar="UEM", help="What is scored; else all of each recording.")
 @click.option("--classes", default=",".join(CLASSES), help="Classes that the reference annotates.")
 @click.option(
-    "--system", "systems", required=True, multiple=True, metavar="NAME=RTTM", callback=_systems,
+    "--system", "systems", required=True, multiple=True, metavar="NAME=RTTM", callback=named_paths,
     help="A system and its hypothesis (repeatable).",
 )  # fmt: skip
 @click.option("--baseline", metavar="NAME", help="Compare with this system only; else each pair.")
@@ -53,7 +39,7 @@ def cli(
     reference: str,
     uem: str | None,
     classes: str,
-    systems: dict[str, str],
+    systems: dict[str, Path],
     baseline: str | None,
     fidelity_to: str | None,
     groups: str | None,
@@ -70,7 +56,7 @@ def cli(
     Precision, recall and F1 are pooled over the recordings, as score does. Intervals come from
     resampling the recordings; differences between systems from the same resamples.
     """
-    inputs = [path for path in (reference, uem, groups, *systems.values()) if path]
+    inputs = [str(path) for path in (reference, uem, groups, *systems.values()) if path]
     check_outputs([Recording(path, path) for path in inputs], [json_path, markdown])
     for name in (baseline, fidelity_to):
         if name not in (None, *systems):

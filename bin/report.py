@@ -7,27 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from audioseg_xai.cli import command
+from audioseg_xai.cli import command, named_paths
 from audioseg_xai.errors import UsageError
 from audioseg_xai.recordings import Recording, check_outputs, collect
 from audioseg_xai.report.paths import output_paths
 
 if TYPE_CHECKING:
     from audioseg_xai.report.page import Media
-
-
-def _hypotheses(
-    context: click.Context, parameter: click.Parameter, values: tuple[str, ...]
-) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for value in values:
-        name, _, path = value.partition("=")
-        if not (name.strip() and path):
-            raise click.BadParameter(f"{value!r} is not NAME=RTTM")
-        if name in found:
-            raise click.BadParameter(f"two hypotheses are called {name!r}")
-        found[name] = Path(path)
-    return found
 
 
 @command("report")
@@ -51,7 +37,7 @@ def _hypotheses(
 )  # fmt: skip
 @click.option("--reference", type=Path, metavar="RTTM", help="Show what is right, and the errors.")
 @click.option(
-    "--hypothesis", "hypotheses", multiple=True, metavar="NAME=RTTM", callback=_hypotheses,
+    "--hypothesis", "hypotheses", multiple=True, metavar="NAME=RTTM", callback=named_paths,
     help="Show another system, and where it decides otherwise (repeatable).",
 )  # fmt: skip
 @click.option("--uem", type=Path, metavar="UEM", help="Compare only there; else everywhere.")

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from audioseg_xai.cli import command, device_option, upstream_checkpoint_option
+from audioseg_xai.cli import command, device_option, named_paths, upstream_checkpoint_option
 from audioseg_xai.errors import CorpusError
 
 
@@ -27,8 +27,8 @@ from audioseg_xai.errors import CorpusError
     "--test",
     "tests",
     multiple=True,
-    type=Path,
-    metavar="DIR",
+    metavar="NAME=DIR",
+    callback=named_paths,
     help="Archive for figures in the card, not for thresholds (repeatable).",
 )
 @click.option("--pool", type=Path, metavar="DIR", help="Pool whose sources are heard for the card.")
@@ -44,7 +44,7 @@ from audioseg_xai.errors import CorpusError
 def cli(
     model: Path,
     archives: tuple[Path, ...],
-    tests: tuple[Path, ...],
+    tests: dict[str, Path],
     pool: Path | None,
     split: str,
     name: str,
@@ -72,8 +72,8 @@ def cli(
     tuned = load_model(model)
     listener = Listener(device, upstream_checkpoint)
     set_thresholds(tuned, archives, listener, name)
-    for folder in tests:
-        add_test(tuned, [folder], listener, folder.name)
+    for called, folder in tests.items():
+        add_test(tuned, [folder], listener, called)
     if pool is not None:
         add_sources(tuned, pool, sources, split)
     tuned.config = tuned.config.model_copy(update=update)

@@ -114,7 +114,7 @@ def test_without_uem_all_systems_are_scored_on_the_same_stretch(run: Run) -> Non
     [
         ([], ("one.rttm",), 2, "'one.rttm' is not NAME=RTTM"),
         ([], ("=one.rttm",), 2, "'=one.rttm' is not NAME=RTTM"),
-        ([], ("x=one.rttm", "x=two.rttm"), 2, "two systems are called 'x'"),
+        ([], ("x=one.rttm", "x=two.rttm"), 2, "two are called 'x'"),
         (["--baseline", "y"], ("x=one.rttm",), 2, "no system is called 'y': there are x"),
         (["--fidelity-to", "y"], ("x=one.rttm",), 2, "no system is called 'y': there are x"),
         (["--resamples", "0"], ("x=one.rttm",), 2, "0 is not in the range"),

@@ -178,8 +178,8 @@ def test_the_card_tells_of_a_test_and_of_sources(tmp_path: Path) -> None:
     pool = write_pool(tmp_path / "pool")  # some sources of 12 s: too little to tell, but heard
     done = run_tune("--model", save_student(tmp_path / "model"), "--device", "cpu",
                     "--archive", write_archive(tmp_path / "valid"),
-                    "--test", write_archive(tmp_path / "meetings", 40_000), "--pool", pool,
-                    "--split", "train", "--output", tmp_path / "tuned")  # fmt: skip
+                    "--test", f"meetings={write_archive(tmp_path / 'test', 40_000)}",
+                    "--pool", pool, "--split", "train", "--output", tmp_path / "tuned")  # fmt: skip
     assert done.exit_code == 0, done.stderr
     config = load_model(tmp_path / "tuned").config
     assert "F1 from" in config.metrics["meetings, frames"]["speech"]

@@ -77,8 +77,8 @@ stage_4() { # distillation: a student that is faithful, and thresholds for both
   for model in teacher student; do
     run_jobs "exp/log/tune_$model.log" "$python" "$bin/tune.py" --model "exp/$model" \
       --archive exp/features/valid --name "simulated validation recordings" \
-      --test exp/features/test --pool "$(sources)" --manifest "$(sources)/manifest.json" \
-      --output "exp/${model}_tuned"
+      --test "simulated test recordings=exp/features/test" --pool "$(sources)" \
+      --manifest "$(sources)/manifest.json" --output "exp/${model}_tuned"
   done
 }
 
