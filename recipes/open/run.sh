@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # The default model, from openly licensed audio: Debian packages (fetched with apt-get, no root
 # needed) and, where you have them, folders of more speech and noise.
-# 180 hours of simulated audio take 21 GB, their spectrograms 17 GB. Paths start in this folder.
+# 240 hours of simulated audio take 28 GB, their spectrograms 23 GB. Paths start in this folder.
 
-hours=180              # hours of simulated audio to train on
+hours=240              # hours of simulated audio to train on
 valid_hours=1.5        # hours of simulated audio to validate and choose thresholds with
 test_hours=1.5         # hours of simulated audio to test with
 pool=""                # a pool that is there already: nothing is fetched
