@@ -28,6 +28,7 @@ from audioseg_xai.textfields import write_lines
 
 if TYPE_CHECKING:
     from audioseg_xai.report.page import Media
+    from audioseg_xai.report.paths import Scale
 
 
 Finish = Callable[[Explanation], None]
@@ -46,6 +47,8 @@ class Outputs:
         Explanation archive; None is none.
     figures : dict of str to Path
         Figure of each recording, by uri; empty for none.
+    scale : {'hz', 'mel'}
+        Of frequency, in figures.
     compress : bool
         Whether the archive is compressed.
     listen : Path or None
@@ -59,6 +62,7 @@ class Outputs:
     rttm: Path | None = None
     hdf5: Path | None = None
     figures: dict[str, Path] = field(default_factory=dict)
+    scale: Scale = "hz"
     compress: bool = False
     listen: Path | None = None
     reports: dict[str, Path] = field(default_factory=dict)
@@ -229,7 +233,8 @@ class _Work:
         shown = tuple(self.pipeline.decoding)
 
         def finish(explanation: Explanation) -> None:
-            figure = draw_recording(explanation, self.pipeline.readout, overview, shown)
+            readout, scale = self.pipeline.readout, self.outputs.scale
+            figure = draw_recording(explanation, readout, overview, shown, scale)
             save_figure(figure, self.outputs.figures[recording.uri])
 
         yield finish

@@ -17,7 +17,7 @@ from audioseg_xai.recordings import (
     recording_options,
     shard_of,
 )
-from audioseg_xai.report.paths import FIGURES, output_paths
+from audioseg_xai.report.paths import FIGURES, Scale, chosen_scale, output_paths, scale_option
 from audioseg_xai.shards import Job, job_option
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Draw each recording: .png, .pdf or .svg; {uri} in it stands for the recording.",
 )
+@scale_option
 @click.option(
     "--report",
     metavar="FILE",
@@ -62,6 +63,7 @@ def cli(
     rttm: Path | None,
     hdf5: Path | None,
     figure: str | None,
+    scale: Scale | None,
     report: str | None,
     media: Media | None,
     tau: float | None,
@@ -102,8 +104,8 @@ def cli(
     from audioseg_xai.pipeline import Settings
 
     outputs = Outputs(
-        rttm=rttm, hdf5=hdf5, figures=figures, compress=compress, listen=listen, reports=reports,
-        media=media or "embed",
+        rttm=rttm, hdf5=hdf5, figures=figures, scale=chosen_scale(scale, figure),
+        compress=compress, listen=listen, reports=reports, media=media or "embed",
     )  # fmt: skip
     explain_recordings(recordings, Settings(**processing), outputs, threshold=tau, shard=shard)
 

@@ -8,13 +8,14 @@ import click
 
 from audioseg_xai.cli import command, log
 from audioseg_xai.recordings import Recording, check_outputs
-from audioseg_xai.report.paths import check_suffix
+from audioseg_xai.report.paths import Scale, check_suffix, chosen_scale, scale_option
 
 
 @command("prototypes")
 @click.argument("archives", nargs=-1, required=True, type=Path, metavar="ARCHIVE.h5...")
 @click.option("--output", required=True, type=Path, metavar="FILE", help="HDF5 file to write.")
 @click.option("--figure", type=Path, metavar="FILE", help="Draw them: .png, .pdf or .svg.")
+@scale_option
 @click.option(
     "--agree-with",
     type=Path,
@@ -31,6 +32,7 @@ def cli(
     archives: tuple[Path, ...],
     output: Path,
     figure: Path | None,
+    scale: Scale | None,
     agree_with: Path | None,
     overlap: float,
 ) -> None:
@@ -42,6 +44,7 @@ def cli(
     inputs = [*archives, *([agree_with] if agree_with else [])]
     check_outputs([Recording(path.name, str(path)) for path in inputs], [output, figure])
     check_suffix(figure, "--figure")
+    on = chosen_scale(scale, figure)
     from audioseg_xai.characteristics import describe, print_characteristics
     from audioseg_xai.explain import prototypes
     from audioseg_xai.explanation_archive import (
@@ -60,7 +63,7 @@ def cli(
     if figure is not None:
         from audioseg_xai.report.figure import draw_prototypes, save_figure
 
-        save_figure(draw_prototypes(found, readout), figure)
+        save_figure(draw_prototypes(found, readout, on), figure)
         log.info(f"figure: {figure}")
     settings = {"agree_with": agree_with.name, "overlap": overlap} if agree_with else {}
     write_prototypes(output, found, readout, provenance(settings, inputs))

@@ -148,3 +148,15 @@ def test_bands_are_said_in_hertz() -> None:
     assert format_band((0.0, 15.6)) == "0-16 Hz"
     assert format_band((906.0, 2500.0)) == "0.91-2.50 kHz"
     assert format_band(None) == "-"
+
+
+def test_on_the_mel_scale_an_octave_is_wider_in_the_treble(tmp_path: Path) -> None:
+    # mel(f) = 2595 log10(1 + f / 700): 1 kHz lies at 1000 of 2840 up to 8 kHz.
+    figure = draw_recording(EXPLANATION, READOUT, filled(), scale="mel")
+    spectrogram, spectra = figure.axes[0], figure.axes[-1]
+    top = READOUT.frequencies[-1]
+    share = np.log10(1 + 1000 / 700) / np.log10(1 + top / 700)
+    for axes, point in ((spectrogram, (0, 1)), (spectra, (1000, 0))):
+        place = axes.transLimits.transform(axes.transScale.transform(point))
+        assert max(place) == pytest.approx(share)
+    save_figure(figure, tmp_path / "x.png")

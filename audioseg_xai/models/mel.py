@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from audioseg_xai.frames import SAMPLE_RATE
+
+
+def hertz_to_mel(hertz: ArrayLike) -> NDArray[np.float64]:
+    """Return frequencies on the mel scale, 2595 log10(1 + f / 700) (O'Shaughnessy, 1987)."""
+    return 2595 * np.log10(1 + np.asarray(hertz, np.float64) / 700)
+
+
+def mel_to_hertz(mel: ArrayLike) -> NDArray[np.float64]:
+    """Return the frequencies, in Hz, of points on the mel scale: the inverse of `hertz_to_mel`."""
+    return 700 * (10 ** (np.asarray(mel, np.float64) / 2595) - 1)
 
 
 def mel_matrix(bands: int, num_bins: int) -> NDArray[np.float32]:
     """Return a matrix that averages bins into triangular mel bands.
 
-    The mel scale is 2595 log10(1 + f / 700) (O'Shaughnessy, 1987). Each column sums to one: a band
-    is a weighted mean of bins, so a flat spectrum stays flat.
+    Each column sums to one: a band is a weighted mean of bins, so a flat spectrum stays flat.
 
     Parameters
     ----------
@@ -27,8 +34,7 @@ def mel_matrix(bands: int, num_bins: int) -> NDArray[np.float32]:
         Non-negative weights.
     """
     nyquist = SAMPLE_RATE / 2
-    top = 2595 * math.log10(1 + nyquist / 700)
-    edges = 700 * (10 ** (np.linspace(0, top, bands + 2) / 2595) - 1)
+    edges = mel_to_hertz(np.linspace(0, hertz_to_mel(nyquist), bands + 2))
     frequencies = np.linspace(0, nyquist, num_bins)[:, None]
     # A band narrower than the spacing of the bins would catch none: widen it to reach one.
     width = np.maximum(np.diff(edges), nyquist / (num_bins - 1))

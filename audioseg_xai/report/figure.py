@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib import rc_context
@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from audioseg_xai.errors import UsageError
 from audioseg_xai.explain import Explanation, Prototypes, Readout, class_spectra
 from audioseg_xai.files import atomic_path
+from audioseg_xai.models.mel import hertz_to_mel, mel_to_hertz
 from audioseg_xai.report.overview import Overview
-from audioseg_xai.report.paths import FIGURES
+from audioseg_xai.report.paths import FIGURES, Scale
 
 COLOURS = {"speech": "#0072B2", "music": "#E69F00", "noise": "#009E73", "overlap": "#CC79A7"}
 """Of each class, told apart by colour-blind people too (Okabe and Ito, 2008)."""
@@ -38,6 +39,7 @@ _STYLE: dict[Any, Any] = {
 _GREY = "#555555"
 _DECIBELS_A_NEPER = 10 / np.log(10)
 _TICKS = (100, 200, 500, 1000, 2000, 5000)
+_MEL_TICKS = (500, 1000, 2000, 5000)
 _TIME_STEPS = (
     0.01,
     0.02,
@@ -66,6 +68,7 @@ def draw_recording(
     readout: Readout,
     overview: Overview,
     classes: Sequence[str] | None = None,
+    scale: Scale = "hz",
 ) -> Figure:
     """Draw a recording: spectrogram, a lane a class, and the spectrum each class rests on.
 
@@ -79,6 +82,8 @@ def draw_recording(
         Has seen all frames of the recording.
     classes : sequence of str, optional
         The classes that were decided; by default all.
+    scale : {'hz', 'mel'}
+        Of frequency: mel, or in Hz, linear in the spectrogram and logarithmic in spectra.
 
     Returns
     -------
@@ -94,14 +99,16 @@ def draw_recording(
         grid = figure.add_gridspec(3, 1, height_ratios=heights)
         top = figure.add_subplot(grid[0])
         _draw_spectrogram(top, readout.frequencies, overview, explanation.duration)
+        if scale == "mel":
+            _mel_axis(top, readout.frequencies, "y", unit=1000)
         lanes = figure.add_subplot(grid[1], sharex=top)
         _draw_lanes(lanes, explanation, readout, overview, shown)
-        _draw_spectra(figure, grid[2], explanation, readout, shown)
+        _draw_spectra(figure, grid[2], explanation, readout, shown, scale)
     return figure
 
 
-def draw_prototypes(prototypes: Prototypes, readout: Readout) -> Figure:
-    """Draw the spectrum of each class's prototype."""
+def draw_prototypes(prototypes: Prototypes, readout: Readout, scale: Scale = "hz") -> Figure:
+    """Draw the spectrum of each class's prototype, over frequency on `scale`."""
     with rc_context(_STYLE):
         figure = Figure(figsize=(10, 2.8), layout="constrained")
         FigureCanvasAgg(figure)
@@ -112,7 +119,7 @@ def draw_prototypes(prototypes: Prototypes, readout: Readout) -> Figure:
             name: f"{name}, {count} segment{'s' * (count != 1)}" for name, count in counts.items()
         }
         drawn = {name: spectrum for name, spectrum in spectra.items() if counts[name]}
-        _spectrum_row(figure, figure.add_gridspec(1, 1)[0], readout, drawn, titles)
+        _spectrum_row(figure, figure.add_gridspec(1, 1)[0], readout, drawn, titles, scale)
     return figure
 
 
@@ -190,6 +197,7 @@ def _draw_spectra(
     explanation: Explanation,
     readout: Readout,
     shown: Sequence[str],
+    scale: Scale,
 ) -> None:
     titles = {}
     for name in shown:
@@ -198,7 +206,7 @@ def _draw_spectra(
         titles[name] = f"{name}, {len(found)} segment{'s' * (len(found) != 1)}, {seconds:.1f} s"
         if not found:
             titles[name] = f"{name}: not found"
-    _spectrum_row(figure, where, readout, class_spectra(explanation), titles)
+    _spectrum_row(figure, where, readout, class_spectra(explanation), titles, scale)
 
 
 def _spectrum_row(
@@ -207,6 +215,7 @@ def _spectrum_row(
     readout: Readout,
     spectra: dict[str, NDArray[np.floating]],
     titles: dict[str, str],
+    scale: Scale,
 ) -> None:
     """Draw a small panel a class, on one scale, so that they can be compared."""
     grid = where.subgridspec(1, len(titles), wspace=0.03)
@@ -222,7 +231,10 @@ def _spectrum_row(
         axes.set_xlabel("frequency (Hz)")
     if first is not None:
         first.set_ylabel("relevance")
-        _frequency_axis(first, readout.frequencies)
+        if scale == "mel":
+            _mel_axis(first, readout.frequencies, "x")
+        else:
+            _frequency_axis(first, readout.frequencies)
         if all((spectrum >= 0).all() for spectrum in spectra.values()):
             first.set_ylim(bottom=0)
 
@@ -239,8 +251,25 @@ def _frequency_axis(axes: Axes, frequencies: NDArray[np.floating]) -> None:
     axes.set_xscale("log")
     axes.set_xlim(max(float(frequencies[1]), 50.0), float(frequencies[-1]))
     ticks = [tick for tick in _TICKS if frequencies[1] <= tick <= frequencies[-1]]
-    axes.set_xticks(ticks, [f"{t // 1000}k" if t >= 1000 else str(t) for t in ticks])
+    axes.set_xticks(ticks, [_tick(t) for t in ticks])
     axes.set_xticks([], minor=True)
+
+
+def _mel_axis(
+    axes: Axes, frequencies: NDArray[np.floating], which: Literal["x", "y"], unit: int = 1
+) -> None:
+    """Put one axis, in units of `unit` Hz, on the mel scale, with ticks in these units."""
+    functions = (lambda f: hertz_to_mel(f * unit), lambda mel: mel_to_hertz(mel) / unit)
+    top = float(frequencies[-1])
+    ticks = [tick for tick in _MEL_TICKS if tick <= top]
+    labels = [_tick(t) if unit == 1 else f"{t / unit:g}" for t in ticks]
+    getattr(axes, f"set_{which}scale")("function", functions=functions)
+    getattr(axes, f"set_{which}lim")(0, top / unit)
+    getattr(axes, f"set_{which}ticks")([t / unit for t in ticks], labels)
+
+
+def _tick(hertz: int) -> str:
+    return f"{hertz // 1000}k" if hertz >= 1000 else str(hertz)
 
 
 def _column_edges(overview: Overview, duration: float) -> NDArray[np.float64]:

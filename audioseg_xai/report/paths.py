@@ -4,11 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
+
+import click
 
 from audioseg_xai.errors import UsageError
 
 FIGURES = (".png", ".pdf", ".svg")
 """What a figure may end in."""
+
+Scale = Literal["hz", "mel"]
+"""Of frequency in figures: in Hz spectrograms are linear, and spectra logarithmic."""
+
+scale_option = click.option(
+    "--scale", type=click.Choice(["hz", "mel"]), help="Of frequency in figures; else hz."
+)
+
+
+def chosen_scale(scale: Scale | None, figure: str | Path | None) -> Scale:
+    """Return the scale of a figure.
+
+    Raises
+    ------
+    UsageError
+        If one is chosen and no figure is wanted.
+    """
+    if scale is not None and figure is None:
+        raise UsageError("--scale: is about the figure: say --figure FILE as well")
+    return scale or "hz"
 
 
 def output_paths(
