@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from audioseg_xai.annotation import Region, Segment, segments_to_frames
+from audioseg_xai.annotation import Region, Segment
 from audioseg_xai.archive import (
     CHECKPOINT,
     ArchiveEntry,
@@ -27,6 +27,7 @@ from audioseg_xai.datadir import DataDir
 from audioseg_xai.errors import ArchiveError, AudioError, UsageError
 from audioseg_xai.features import SAMPLE_SCALE, SpectrogramConfig, SpectrogramStream
 from audioseg_xai.files import sha256_file
+from audioseg_xai.frame_labels import segments_to_frames
 from audioseg_xai.frames import FRAME_SHIFT, SAMPLE_RATE
 from audioseg_xai.h5arrays import Spool
 from audioseg_xai.shards import Job

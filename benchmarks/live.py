@@ -29,8 +29,9 @@ from numpy.typing import NDArray
 from programs import ONE_THREAD
 from results import Cell, Result, options, publish
 
-from audioseg_xai.annotation import Segment, read_rttm, segments_to_frames
+from audioseg_xai.annotation import Segment, read_rttm
 from audioseg_xai.audio import read_audio
+from audioseg_xai.frame_labels import segments_to_frames
 from audioseg_xai.frames import SAMPLE_RATE, num_frames
 from audioseg_xai.labels import CLASSES
 from audioseg_xai.pipeline import Pipeline, Settings, load_pipeline

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from simulation_dummies import write_pool
+
+from audioseg_xai.corpora.pool import Pool
+from audioseg_xai.simulate import Stock
 
 Tone = Callable[..., NDArray[np.float32]]
 
@@ -28,3 +33,15 @@ def tone() -> Tone:
         return (level * np.sin(2 * np.pi * frequency * time)).astype(np.float32)
 
     return make
+
+
+@pytest.fixture(scope="module")
+def pool_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a pool of tones and noise, for tests of simulation."""
+    return write_pool(tmp_path_factory.mktemp("pool"))
+
+
+@pytest.fixture(scope="module")
+def stock(pool_dir: Path) -> Stock:
+    """Return the stock of that pool."""
+    return Stock(Pool.read(pool_dir), "train")

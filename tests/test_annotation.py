@@ -18,18 +18,16 @@ from audioseg_xai.annotation import (
     Segment,
     check_uri,
     crop,
-    frames_to_segments,
     merge_regions,
     read_rttm,
     read_uem,
     rttm_lines,
-    runs,
     safe_uri,
-    segments_to_frames,
     write_rttm,
     write_uem,
 )
 from audioseg_xai.errors import AnnotationError
+from audioseg_xai.frame_labels import frames_to_segments, runs, segments_to_frames
 from audioseg_xai.labels import CLASSES
 from audioseg_xai.textfields import write_lines
 

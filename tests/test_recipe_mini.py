@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from audioseg_xai.annotation import read_rttm, segments_to_frames
+from audioseg_xai.annotation import read_rttm
 from audioseg_xai.audio import read_audio
 from audioseg_xai.config import load_yaml
 from audioseg_xai.corpora.pool import Pool, PoolItem
+from audioseg_xai.frame_labels import segments_to_frames
 from audioseg_xai.frames import HOP, SAMPLE_RATE, WINDOW, num_frames
 from audioseg_xai.labels import CLASSES
 from audioseg_xai.simulate import SimulationConfig, Simulator, Stock

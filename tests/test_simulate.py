@@ -34,17 +34,6 @@ from audioseg_xai.simulate.activity import (
 from audioseg_xai.simulate.mixture import num_recordings
 from audioseg_xai.simulate.stock import SourceReader
 
-
-@pytest.fixture(scope="module")
-def pool_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_pool(tmp_path_factory.mktemp("pool"))
-
-
-@pytest.fixture(scope="module")
-def stock(pool_dir: Path) -> Stock:
-    return Stock(Pool.read(pool_dir), "train")
-
-
 # --- recordings -----------------------------------------------------------------------------------
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -15,11 +13,9 @@ from simulation_dummies import (
     silence,
     tone,
     words,
-    write_pool,
 )
 
 from audioseg_xai.annotation import Segment
-from audioseg_xai.corpora.pool import Pool
 from audioseg_xai.simulate import Simulator, Stock
 from audioseg_xai.simulate.activity import (
     cell_power,
@@ -39,17 +35,6 @@ from audioseg_xai.simulate.material import repeat
 from audioseg_xai.simulate.noises import BEDS, EVENTS, breath
 from audioseg_xai.simulate.rooms import headset_response, reverberate, room_bank
 from audioseg_xai.simulate.speech import Speakers, Voice, find_activity
-
-
-@pytest.fixture(scope="module")
-def pool_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_pool(tmp_path_factory.mktemp("pool"))
-
-
-@pytest.fixture(scope="module")
-def stock(pool_dir: Path) -> Stock:
-    return Stock(Pool.read(pool_dir), "train")
-
 
 # --- activity on the 10 ms grid -------------------------------------------------------------------
 

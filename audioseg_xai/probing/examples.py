@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from audioseg_xai.annotation import Segment, check_uri, read_rttm, segments_to_frames
+from audioseg_xai.annotation import Segment, check_uri, read_rttm
 from audioseg_xai.datadir import TOLERANCE
 from audioseg_xai.errors import AnnotationError, ArchiveError, AudiosegError
 from audioseg_xai.explain import Readout
 from audioseg_xai.explanation_archive import ExplanationArchive
+from audioseg_xai.frame_labels import segments_to_frames
 from audioseg_xai.textfields import field_lines, parse_number, read_text
 
 log = logging.getLogger(__name__)
