@@ -116,6 +116,7 @@ def run_items(
     *,
     describe: Callable[[ItemT], str] = str,
     num_workers: int = 1,
+    threads: bool = False,
 ) -> Outcome[ResultT]:
     """Process each item; one that fails is logged as one line and the others go on.
 
@@ -127,11 +128,13 @@ def run_items(
     items : iterable
         What to process.
     process : callable
-        Takes an item. With several workers it and the items must be picklable.
+        Takes an item. With several processes it and the items must be picklable.
     describe : callable, optional
         Name of an item, for the log.
     num_workers : int
-        Processes; 0 and 1 both mean this one.
+        How many items are worked on at once; 0 and 1 both mean one, in this process.
+    threads : bool
+        Whether workers are threads, which share what `process` holds, instead of processes.
 
     Returns
     -------
@@ -140,7 +143,7 @@ def run_items(
     """
     listed = list(items)
     outcome: Outcome[ResultT] = Outcome()
-    results = _outcomes(listed, partial(_attempt, process), num_workers)
+    results = _outcomes(listed, partial(_attempt, process), num_workers, threads)
     for item, (result, error) in zip(listed, progress(results, total=len(listed)), strict=True):
         if error is None:
             outcome.done.append(result)
@@ -152,10 +155,15 @@ def run_items(
 
 
 def _outcomes(
-    items: Sequence[ItemT], attempt: Callable[[ItemT], Any], num_workers: int
+    items: Sequence[ItemT], attempt: Callable[[ItemT], Any], num_workers: int, threads: bool
 ) -> Iterator[Any]:
     if num_workers <= 1 or len(items) <= 1:
         yield from map(attempt, items)
+    elif threads:
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(num_workers) as pool:
+            yield from pool.map(attempt, items)
     else:
         yield from _in_order(_in_processes(items, attempt, num_workers))
 

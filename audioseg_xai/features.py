@@ -41,6 +41,8 @@ class SpectrogramStream:
     ----------
     config : SpectrogramConfig
         FFT size.
+    device : torch.device or str, optional
+        Where the blocks are.
 
     Examples
     --------
@@ -50,11 +52,11 @@ class SpectrogramStream:
     49
     """
 
-    def __init__(self, config: SpectrogramConfig) -> None:
+    def __init__(self, config: SpectrogramConfig, device: torch.device | str = "cpu") -> None:
         self.config = config
         self.num_samples = 0
         self._emitted = 0
-        self._pending = torch.zeros(config.margin)
+        self._pending = torch.zeros(config.margin, device=device)
 
     def push(self, block: torch.Tensor) -> torch.Tensor:
         """Take the next samples, shape (n,); return the frames now complete, shape (t, F)."""

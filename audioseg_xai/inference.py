@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from audioseg_xai.batching import Batcher
 from audioseg_xai.errors import ModelError, UsageError
 from audioseg_xai.features import SpectrogramStream
 from audioseg_xai.models.configs import FeatureFrontEndConfig
@@ -81,10 +82,11 @@ class ContextStream:
 
 
 class Segmenter:
-    """Run a network over recordings.
+    """Run a network over recordings, several at a time if several threads ask for it.
 
-    A network that listens to upstream features gets them as `cache-features` computes them: in
-    windows of a grid that lies fixed in the recording.
+    What they want at the same time is computed together, see `Batcher`. A network that listens to
+    upstream features gets them as `cache-features` computes them: in windows of a grid that lies
+    fixed in the recording.
 
     Parameters
     ----------
@@ -114,6 +116,7 @@ class Segmenter:
     ) -> None:
         self.network = folded(network).to(device)
         self.device, self.chunk = torch.device(device), chunk
+        self._decide_together = Batcher(self._decide)
         self.upstream = None
         front_end = network.config.front_end
         if isinstance(front_end, FeatureFrontEndConfig):
@@ -138,7 +141,7 @@ class Segmenter:
         else:
             heard, seen = itertools.tee(samples)
             features = self._features(self.upstream, heard)
-            decided = drain(self._network_stream(self._decide), features)
+            decided = drain(self._network_stream(self._decide_together), features)
             results = aligned(self._spectrograms(seen), decided)
         for spectrogram, logits, activations in results:
             yield _to_chunk((spectrogram, logits, logits.sigmoid(), activations))
@@ -157,8 +160,9 @@ class Segmenter:
     def _spectrograms(self, samples: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
         config = self.network.config
         level = ContextStream(self._normalise, config.level.context, self.chunk)
-        stream = SpectrogramStream(config.spectrogram)
-        frames = itertools.chain(map(stream.push, samples), _last_of(stream))
+        stream = SpectrogramStream(config.spectrogram, self.device)
+        moved = (block.to(self.device) for block in samples)
+        frames = itertools.chain(map(stream.push, moved), _last_of(stream))
         return (normalised for (normalised,) in drain(level, frames))
 
     def _features(
@@ -169,21 +173,18 @@ class Segmenter:
 
     @torch.inference_mode()
     def _normalise(self, spectrogram: torch.Tensor) -> tuple[torch.Tensor]:
-        moved = spectrogram.to(self.device).unsqueeze(0)
-        normalised: torch.Tensor = self.network.level_norm(moved)
+        normalised: torch.Tensor = self.network.level_norm(spectrogram.unsqueeze(0))
         return (normalised.squeeze(0),)
 
     def _listen(self, normalised: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return normalised, *self._decide(normalised)
+        return normalised, *self._decide_together(normalised)
 
     @torch.inference_mode()
     def _decide(self, inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        output = self.network(inputs.unsqueeze(0))
+        output = self.network(inputs)
         if isinstance(output, StudentOutput):
-            logits, activations = output.logits[0], output.activations[0]
-        else:
-            logits, activations = output[0], output.new_zeros(output.shape[1], 0)
-        return logits, activations
+            return output.logits, output.activations
+        return output, output.new_zeros(*output.shape[:2], 0)
 
 
 class Stream(Protocol[ResultT_co]):

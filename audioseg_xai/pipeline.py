@@ -249,6 +249,11 @@ class Pipeline:
         decoding = {name: rule.model_dump(mode="json") for name, rule in self.decoding.items()}
         return {"model": self.model.digest, "decoding": decoding}
 
+    @property
+    def on_gpu(self) -> bool:
+        """Whether a GPU computes: threads that ask for several recordings are served together."""
+        return resolve_device(self.settings.device) != "cpu"
+
     @functools.cached_property
     def network(self) -> Student | Teacher:
         """The network in PyTorch, on as many threads as the settings grant."""
@@ -365,6 +370,8 @@ def load_pipeline(settings: Settings) -> Pipeline:
     from audioseg_xai.models.directory import load_model
 
     torch.set_num_threads(_threads(settings))
+    # TF32 keeps ten bits of a number: without it a GPU decides as a CPU does.
+    torch.backends.cudnn.allow_tf32 = False
     return Pipeline(load_model(folder), settings)
 
 

@@ -58,6 +58,9 @@ def cli(
     file; --latency 2 takes 2 s, with somewhat less accuracy. --raw takes samples without a header:
     u8, s16le, s16be, s32le or f32le, with sampling rate and channels if not 16000 and 1. SIGINT and
     SIGTERM end a live stream: what was heard until then is printed.
+
+    With --num-workers N, N recordings are worked on at once: each in a process of its own on a CPU;
+    all in one on a GPU, which computes them together.
     """
     check_outputs(recordings, [rttm])
     if num_workers > 1 and STDIN in (recording.path for recording in recordings):
@@ -80,6 +83,7 @@ def cli(
         functools.partial(segment, settings=settings),
         describe=lambda recording: recording.source,
         num_workers=num_workers,
+        threads=pipeline.on_gpu,
     )
     if outcome.done or shard:
         lines = (line for found in outcome.done for line in rttm_lines(found.uri, found.segments))

@@ -15,10 +15,11 @@ from click.testing import CliRunner, Result
 from dummies import save_student, sound, write_sound
 from pyannote.database.util import load_rttm
 
-from audioseg_xai import cli
+from audioseg_xai import cli, console
 from audioseg_xai.annotation import read_rttm
 from audioseg_xai.datadir import DataDir
 from audioseg_xai.models.directory import load_model, save_model
+from audioseg_xai.pipeline import Pipeline
 
 Run = Callable[..., Result]
 
@@ -76,6 +77,18 @@ def test_workers_make_no_difference(run: Run, tmp_path: Path) -> None:
     arguments = ("b.wav", "good.wav", "missing.wav")
     one, two = run(*arguments), run(*arguments, "--num-workers", "2")
     assert (two.exit_code, two.stdout) == (3, one.stdout)
+
+
+def test_recordings_on_a_gpu_share_a_process(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_sound(tmp_path / "b.wav", 4, seed=1)
+    arguments = ("b.wav", "good.wav", "missing.wav")
+    alone = run(*arguments)
+    monkeypatch.setattr(Pipeline, "on_gpu", True)
+    monkeypatch.setattr(console, "_in_processes", lambda *_: pytest.fail("started a process"))
+    together = run(*arguments, "--num-workers", "2")
+    assert (together.exit_code, together.stdout) == (3, alone.stdout)
 
 
 def test_standard_input_is_a_recording(run: Run, tmp_path: Path) -> None:
