@@ -41,7 +41,10 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Archive:
 BALANCED = {"balance": {"classes": 0.5}, "augment": {"overlap": 0.5}}
 
 
-@pytest.mark.parametrize("settings", [{}, BALANCED])
+SHORT = {"short": 0.5, "short_crop": 30}
+
+
+@pytest.mark.parametrize("settings", [{}, BALANCED, SHORT, BALANCED | SHORT])
 def test_a_batch_depends_on_its_step_alone(tmp_path: Path, settings: dict[str, Any]) -> None:
     speech = {"labels": labels(300, speech=slice(100, 180))}
     archive = write_archive(tmp_path, {"a": speech, "b": {"labels": labels(150)}})
@@ -59,6 +62,23 @@ def test_a_batch_depends_on_its_step_alone(tmp_path: Path, settings: dict[str, A
     assert whole[6].seed != whole[7].seed
     assert not torch.equal(whole[6].spectrogram, whole[7].spectrogram)
     assert len(resumed) == 5
+
+
+def test_some_batches_have_short_crops_also_of_short_recordings(tmp_path: Path) -> None:
+    sounds = {"long": {"labels": labels(100)}, "short": {"labels": labels(40, music=slice(0, 40))}}
+    config = DataConfig(crop=100, batch_size=8, short=0.3, short_crop=40)
+    source = CropSource(corpora(write_archive(tmp_path, sounds)), config, CLASSES)
+    batches = [CropDataset(source, seed=1, first=0, steps=99)[step] for step in range(60)]
+    lengths = [batch.spectrogram.shape[1] for batch in batches]
+    assert {*lengths} == {40, 100}
+    assert 6 < lengths.count(40) < 30
+    music = CLASSES.index("music")
+    for batch, length in zip(batches, lengths, strict=True):
+        assert batch.labels.shape == (8, length, 4)
+    drawn = torch.cat(
+        [b.labels[:, 0, music] for b, n in zip(batches, lengths, strict=True) if n == 40]
+    )
+    assert set(drawn.tolist()) == {0, 1}
 
 
 def test_crops_longer_than_every_recording_are_refused(archive: Archive) -> None:

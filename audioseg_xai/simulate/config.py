@@ -102,12 +102,15 @@ class MusicConfig(Config):
     intro: Probability = 0.3
     jingle: Probability = 0.35
     interlude: Probability = 0.25
+    noise: Probability = Field(default=0.2, description="share of music alone with a noise bed")
+    events: Probability = Field(default=0.2, description="share of it with passing sounds")
 
 
 class NoiseConfig(Config):
     """Ambient noise and events; levels in dB relative to the speech (or to the reference)."""
 
     speed: Range = (0.7, 1.4)
+    event_speed: Range = (0.7, 1.4)
     synthetic: Probability = 0.4
     street_level: Range = (-20.0, 5.0)
     event_level: Range = (-15.0, 8.0)

@@ -278,15 +278,16 @@ def street(stage: Stage) -> None:
 
 def music(stage: Stage) -> None:
     """Music alone, one or two pieces, now and then with noise."""
+    rule = stage.config.music
     start, end = _span(stage)
     if stage.chance(0.4):
         middle = start + (end - start) * stage.uniform((0.2, 0.8))
         _front(stage, start, middle - start)
         start = min(end, middle + stage.uniform((-1.0, 3.0)))
     _front(stage, start, end - start)
-    if stage.chance(0.2):
+    if stage.chance(rule.noise):
         bed(stage, "noise", stage.uniform((-18.0, 0.0)))
-    if stage.chance(0.2):
+    if stage.chance(rule.events):
         events(stage, (1, 3))
 
 

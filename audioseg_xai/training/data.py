@@ -35,6 +35,11 @@ class DataConfig(Config):
         Frames a crop.
     batch_size : int
         Crops a batch.
+    short : float
+        Share of the batches whose crops have `short_crop` frames: what networks know of short
+        recordings, which begin and end within what they see at once.
+    short_crop : int
+        Frames of these crops.
     gain : tuple of float
         Range of the random gain, in dB. Like the equaliser it changes what networks hear as a
         spectrogram or as samples; features that were computed before stay what they are.
@@ -48,6 +53,8 @@ class DataConfig(Config):
 
     crop: int = Field(default=1000, ge=2)
     batch_size: int = Field(default=16, ge=1)
+    short: float = Field(default=0.0, ge=0, le=1)
+    short_crop: int = Field(default=250, ge=2)
     gain: tuple[float, float] = (-30.0, 10.0)
     equaliser: float = Field(default=6.0, ge=0)
     balance: BalanceConfig = BalanceConfig()
@@ -115,21 +122,22 @@ class CropSource:
         fixed: bool = False,
     ) -> None:
         self.config, self.classes, self.signal, self.fixed = config, classes, signal, fixed
-        self.sampler = CropSampler(corpora.train, config.crop, config.balance, classes)
+        self.samplers = {
+            crop: CropSampler(corpora.train, crop, config.balance, classes)
+            for crop in _crops(config)
+        }
         bins = corpora.train[0].num_bins
         self.spectrogram = SpectrogramConfig(fft_size=2 * (bins - 1))
         self.medium = SampleMedium() if signal == "samples" else SpectrogramMedium(bins)
-        self.mixer: Mixer | None = None
+        self.mixers: dict[int, Mixer] = {}
         if config.augment.kinds:
             _check_mixable(corpora, signal)
-            self.mixer = Mixer(
-                config.augment,
-                config.crop,
-                self.medium,
-                corpora.train,
-                corpora.augment_with,
-                known_classes(corpora.train, classes),
-            )
+            known = known_classes(corpora.train, classes)
+            both = corpora.train, corpora.augment_with
+            self.mixers = {
+                crop: Mixer(config.augment, crop, self.medium, *both, known)
+                for crop in self.samplers
+            }
 
     def batch(self, rng: np.random.Generator, part: Part = (0, 1)) -> Batch:
         """Return a random batch, or some of its crops.
@@ -141,14 +149,15 @@ class CropSource:
         part : tuple of int
             Which part of how many is wanted; nothing is read of the others.
         """
-        places = self.sampler.draw(rng, self.config.batch_size)
+        crop = self._crop(rng)
+        places = self.samplers[crop].draw(rng, self.config.batch_size)
         response = _Response.draw(len(places), self.config, rng)
         own = _own(len(places), part)
         if self.signal == "features":
-            return self._with_features(places[own], response.of(own))
+            return self._with_features(places[own], crop, response.of(own))
         # Each crop has a source of chance of its own, whoever makes it.
         chances = rng.spawn(len(places))[own]
-        crops = [self._mixed(*each) for each in zip(places[own], chances, strict=True)]
+        crops = [self._mixed(crop, *each) for each in zip(places[own], chances, strict=True)]
         sounds = torch.stack([sound for sound, _ in crops])
         labels = self._labels([labels for _, labels in crops])
         nothing = torch.zeros(len(crops), 0)
@@ -158,18 +167,21 @@ class CropSource:
         spectra = torch.stack([log_spectrogram(each, self.spectrogram) for each in samples])
         return Batch(spectra, labels, nothing, samples)
 
-    def _mixed(
-        self, place: Place, rng: np.random.Generator
-    ) -> tuple[torch.Tensor, NDArray[np.int8]]:
-        sound, labels = self.medium.read(
-            place.recording, place.start, place.start + self.config.crop
-        )
-        return (sound, labels) if self.mixer is None else self.mixer(sound, labels, rng)
+    def _crop(self, rng: np.random.Generator) -> int:
+        # The dice are left alone where the share is 0: batches of older configurations stay.
+        short = bool(self.config.short) and rng.random() < self.config.short
+        return self.config.short_crop if short else self.config.crop
 
-    def _with_features(self, places: list[Place], response: _Response) -> Batch:
+    def _mixed(
+        self, crop: int, place: Place, rng: np.random.Generator
+    ) -> tuple[torch.Tensor, NDArray[np.int8]]:
+        sound, labels = self.medium.read(place.recording, place.start, place.start + crop)
+        return self.mixers[crop](sound, labels, rng) if self.mixers else (sound, labels)
+
+    def _with_features(self, places: list[Place], crop: int, response: _Response) -> Batch:
         spectra, labels, features = [], [], []
         for (archive, entry), start in places:
-            spectrum, known, found = archive.read(entry, start, start + self.config.crop, True)
+            spectrum, known, found = archive.read(entry, start, start + crop, True)
             spectra.append(torch.from_numpy(spectrum).float())
             labels.append(known)
             features.append(torch.from_numpy(found).float())
@@ -288,6 +300,10 @@ class _Response(NamedTuple):
         spectrum = torch.fft.rfft(samples)
         factor = torch.from_numpy(10 ** (self.decibels(spectrum.shape[1]) / 20)).float()
         return torch.fft.irfft(spectrum * factor, samples.shape[1])
+
+
+def _crops(config: DataConfig) -> set[int]:
+    return {config.crop, config.short_crop} if config.short else {config.crop}
 
 
 def _own(crops: int, part: Part) -> slice:
