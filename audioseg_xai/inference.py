@@ -99,6 +99,11 @@ class Segmenter:
     upstream_checkpoint : str, optional
         Where the weights of the upstream lie, if not where they lay in training.
 
+    Attributes
+    ----------
+    windows : int or None
+        Windows of the upstream that are computed at once; None as many as suit the device.
+
     Raises
     ------
     ModelError
@@ -118,6 +123,7 @@ class Segmenter:
         self.device, self.chunk = torch.device(device), chunk
         self._decide_together = Batcher(self._decide)
         self.upstream = None
+        self.windows: int | None = None
         front_end = network.config.front_end
         if isinstance(front_end, FeatureFrontEndConfig):
             self.upstream = _load_upstream(front_end, device, upstream_checkpoint)
@@ -168,7 +174,7 @@ class Segmenter:
     def _features(
         self, upstream: Upstream, samples: Iterable[torch.Tensor]
     ) -> Iterator[torch.Tensor]:
-        for features in drain(FeatureStream(upstream), samples):
+        for features in drain(FeatureStream(upstream, self.windows), samples):
             yield features if upstream.num_layers > 1 else features[:, 0]
 
     @torch.inference_mode()

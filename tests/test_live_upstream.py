@@ -57,19 +57,18 @@ def listening(upstream: Upstream, **changes: object) -> StudentConfig:
 
 
 @pytest.mark.parametrize(
-    ("changes", "at_once", "ahead"),
+    ("changes", "ahead"),
     [
-        ({}, 1, 3 + 30 + 16),  # the context of the network, a window of the upstream, its margin
-        ({}, 8, 3 + 8 * 30 + 16),
-        ({"level": LevelConfig(context=70)}, 1, 70),
-        ({"window": 100}, 1, 99 + 30 + 16),
-        ({"window": 100, "level": LevelConfig(context=400)}, 1, 9 + 400),
+        ({}, 3 + 30 + 16),  # the context of the network, a window of the upstream, its margin
+        ({"level": LevelConfig(context=70)}, 70),
+        ({"window": 100}, 99 + 30 + 16),
+        ({"window": 100, "level": LevelConfig(context=400)}, 9 + 400),
     ],
 )
 def test_what_a_frame_waits_for_by_hand(
-    upstream: Upstream, changes: dict[str, object], at_once: int, ahead: int
+    upstream: Upstream, changes: dict[str, object], ahead: int
 ) -> None:
-    found = plan(listening(upstream, **changes), RULES, windows_at_once=at_once)
+    found = plan(listening(upstream, **changes), RULES)
     assert found.exact
     assert found.latency == pytest.approx((5 + 50 + ahead - 2) * 0.02 + (456 + 1600) / 16_000)
 

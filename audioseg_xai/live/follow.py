@@ -68,7 +68,7 @@ def follow(
     config = pipeline.model.config.network
     carries_state = isinstance(pipeline.segmenter, StreamingSegmenter)
     exact_hop = CARRIED_HOP if carries_state else LONGEST_HOP
-    planned = plan(config, pipeline.decoding, latency, exact_hop, _windows_at_once(pipeline))
+    planned = plan(config, pipeline.decoding, latency, exact_hop)
     log.info(f"standard input: {planned}")
     watched = sys.stdout.fileno() if rttm is None else None
     with InterruptibleInput(sys.stdin.fileno(), watched) as source:
@@ -109,20 +109,11 @@ def _chunks(
     if planned.exact and isinstance(segmenter, StreamingSegmenter):
         segmenter.threads = 1  # a signal wakes the main thread, which has to be who waits for sound
         return segmenter.process(gathered(blocks, source.waiting, CHUNK * HOP))
-    if takes_latency(config):
+    if isinstance(segmenter, StreamingSegmenter) or takes_latency(config):
         return process_live(config, _network(pipeline), blocks, planned, source.waiting)
     segmenter.chunk = min(segmenter.chunk, planned.hop)
+    segmenter.windows = 1  # on a GPU too: several at once would be waited for
     return segmenter.process(blocks)
-
-
-def _windows_at_once(pipeline: Pipeline) -> int:
-    """Return how many windows of an upstream are waited for before one is computed."""
-    segmenter = pipeline.segmenter
-    if isinstance(segmenter, StreamingSegmenter) or segmenter.upstream is None:
-        return 1
-    from audioseg_xai.upstream.stream import GPU_BATCH
-
-    return GPU_BATCH if segmenter.upstream.device.type == "cuda" else 1
 
 
 def _network(pipeline: Pipeline) -> Decide:

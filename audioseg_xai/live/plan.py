@@ -60,7 +60,6 @@ def plan(
     decoding: Mapping[str, ClassDecoding],
     latency: float | None = None,
     exact_hop: int = LONGEST_HOP,
-    windows_at_once: int = 1,
 ) -> Plan:
     """Return the plan that keeps to a latency.
 
@@ -84,8 +83,6 @@ def plan(
         Seconds; None for decisions that are those in a file, however long that takes.
     exact_hop : int, optional
         The hop of these.
-    windows_at_once : int, optional
-        Windows that an upstream computes at once.
 
     Raises
     ------
@@ -96,7 +93,7 @@ def plan(
     fixed = (WINDOW + config.spectrogram.margin + BLOCK) / SAMPLE_RATE
     fixed += (_gap(decoding) - 2) * FRAME_SHIFT
     if not takes_latency(config):
-        return _after_windows(config, fixed, latency, windows_at_once)
+        return _after_windows(config, fixed, latency)
     whole = config.receptive_field
     exact = Plan(
         _on_grid(exact_hop, config), whole, True, fixed + (exact_hop + whole) * FRAME_SHIFT
@@ -122,10 +119,8 @@ def takes_latency(config: NetworkConfig) -> bool:
     return config.window is None and isinstance(config.front_end, SpectrogramFrontEndConfig)
 
 
-def _after_windows(
-    config: NetworkConfig, fixed: float, latency: float | None, windows_at_once: int
-) -> Plan:
-    ahead = _ahead_of_windows(config, windows_at_once)
+def _after_windows(config: NetworkConfig, fixed: float, latency: float | None) -> Plan:
+    ahead = _ahead_of_windows(config)
     late = fixed + (LONGEST_HOP + ahead) * FRAME_SHIFT
     if latency is not None and latency < late:
         raise UsageError(
@@ -136,7 +131,7 @@ def _after_windows(
     return Plan(LONGEST_HOP, ahead, True, late)
 
 
-def _ahead_of_windows(config: NetworkConfig, windows_at_once: int) -> int:
+def _ahead_of_windows(config: NetworkConfig) -> int:
     """Return the frames that a frame waits for, at most, besides those of a hop.
 
     The level is normalised in hops, and an upstream gives features once frames beyond its windows
@@ -148,7 +143,7 @@ def _ahead_of_windows(config: NetworkConfig, windows_at_once: int) -> int:
         return config.receptive_field
     upstream = config.front_end.upstream
     assert upstream is not None  # `Segmenter` refuses a network that names none
-    features = windows_at_once * upstream.chunk_frames + upstream.margin_frames
+    features = upstream.chunk_frames + upstream.margin_frames
     seen = config.window - 1 if config.window else config.context
     return max(seen + features, step - 1 + level)
 
