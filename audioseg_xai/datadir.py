@@ -28,8 +28,9 @@ from audioseg_xai.annotation import (
 )
 from audioseg_xai.errors import AnnotationError, DataDirError, LabelError
 from audioseg_xai.files import write_text_atomic
+from audioseg_xai.groups import read_pairs
 from audioseg_xai.labels import parse_classes
-from audioseg_xai.textfields import field_lines, read_text
+from audioseg_xai.textfields import read_text
 
 TOLERANCE = 0.05
 """Seconds that an annotation may reach beyond the end of its recording: rounding, padding."""
@@ -295,13 +296,9 @@ def read_groups(path: Path) -> dict[str, tuple[str, ...]]:
     DataDirError
         If a line is not understood; names file and line.
     """
-    groups: dict[str, list[str]] = {}
-    lines = field_lines(path) if path.exists() else ()
-    for where, fields in lines:
-        if len(fields) != 2:
-            raise DataDirError(f"{where}: expected '<uri> <group>', found {' '.join(fields)!r}")
-        if fields[1] not in groups.setdefault(fields[0], []):
-            groups[fields[0]].append(fields[1])
+    groups: dict[str, set[str]] = {}
+    for _, uri, group in read_pairs(path, DataDirError) if path.exists() else ():
+        groups.setdefault(uri, set()).add(group)
     return {uri: tuple(sorted(names)) for uri, names in groups.items()}
 
 

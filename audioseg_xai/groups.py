@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from audioseg_xai.errors import ScoringError
+from audioseg_xai.errors import AudiosegError, ScoringError
 from audioseg_xai.textfields import Source, field_lines
 
 log = logging.getLogger(__name__)
@@ -48,14 +48,27 @@ def group_recordings(source: Source, uris: Iterable[str]) -> dict[str, tuple[str
     return {group: tuple(u for u in found if u in scored) for group, found in members.items()}
 
 
+def read_pairs(source: Source, error: type[AudiosegError]) -> Iterator[tuple[str, str, str]]:
+    """Yield where a line is, and the recording and the group that it names.
+
+    Parameters
+    ----------
+    source : str, Path or file
+        Lines ``<uri> <group>``.
+    error : type
+        What is raised for a line that is not understood; it names file and line.
+    """
+    for where, fields in field_lines(source):
+        if len(fields) != 2:
+            raise error(f"{where}: expected '<uri> <group>', found {' '.join(fields)!r}")
+        yield where, fields[0], fields[1]
+
+
 def _read(source: Source) -> tuple[dict[str, str], dict[str, list[str]]]:
     """Return where each group is named first, and its uris, each once."""
     first: dict[str, str] = {}
     members: dict[str, list[str]] = {}
-    for where, fields in field_lines(source):
-        if len(fields) != 2:
-            raise ScoringError(f"{where}: expected '<uri> <group>', found {' '.join(fields)!r}")
-        uri, group = fields
+    for where, uri, group in read_pairs(source, ScoringError):
         first.setdefault(group, where)
         if uri not in members.setdefault(group, []):
             members[group].append(uri)

@@ -19,11 +19,9 @@ from audioseg_xai.errors import UsageError
 from audioseg_xai.explain import Explanation, Prototypes, Readout, class_spectra
 from audioseg_xai.files import atomic_path
 from audioseg_xai.models.mel import hertz_to_mel, mel_to_hertz
+from audioseg_xai.report.colours import colour_of
 from audioseg_xai.report.overview import Overview
 from audioseg_xai.report.paths import FIGURES, Scale
-
-COLOURS = {"speech": "#0072B2", "music": "#E69F00", "noise": "#009E73", "overlap": "#CC79A7"}
-"""Of each class, told apart by colour-blind people too (Okabe and Ito, 2008)."""
 
 _STYLE: dict[Any, Any] = {
     "font.size": 9,
@@ -165,14 +163,14 @@ def _draw_lanes(
 ) -> None:
     edges = _column_edges(overview, explanation.duration)
     for lane, name in enumerate(shown):
-        base, colour = len(shown) - 1 - lane, COLOURS.get(name, _GREY)
+        base, colour = len(shown) - 1 - lane, colour_of(name)
         _draw_segments(axes, explanation, name, base, colour)
         curve = overview.probabilities[:, readout.classes.index(name)]
         axes.stairs(base + 0.1 + 0.8 * curve, edges, color=colour, linewidth=0.7, baseline=None)
         axes.axhline(base, color="#cccccc", linewidth=0.5)
     axes.set_yticks([len(shown) - 0.5 - lane for lane in range(len(shown))], list(shown))
     for tick, name in zip(axes.get_yticklabels(), shown, strict=True):
-        tick.set(color=COLOURS.get(name, _GREY), fontweight="bold")
+        tick.set(color=colour_of(name), fontweight="bold")
     axes.tick_params(axis="y", length=0)
     axes.set_title("curve: probability, 0 to 1; shaded: decided segments", loc="left", color=_GREY)
     axes.set(ylim=(0, len(shown)), xlim=(0, explanation.duration))
@@ -223,9 +221,9 @@ def _spectrum_row(
     for column, (name, title) in enumerate(titles.items()):
         axes = figure.add_subplot(grid[column], sharex=first, sharey=first)
         first = first or axes
-        axes.set_title(title, color=COLOURS.get(name, _GREY), fontweight="bold", loc="left")
+        axes.set_title(title, color=colour_of(name), fontweight="bold", loc="left")
         if name in spectra:
-            _draw_spectrum(axes, readout.frequencies, spectra[name], COLOURS.get(name, _GREY))
+            _draw_spectrum(axes, readout.frequencies, spectra[name], colour_of(name))
         axes.axhline(0, color=_GREY, linewidth=0.5)
         axes.tick_params(labelleft=column == 0)
         axes.set_xlabel("frequency (Hz)")

@@ -15,8 +15,8 @@ from audioseg_xai.errors import ArchiveError, AudioError
 from audioseg_xai.explain import Explanation, prototypes
 from audioseg_xai.explanation_archive import ExplanationArchive, read_prototypes
 from audioseg_xai.files import write_text_atomic
+from audioseg_xai.report.colours import colour_of
 from audioseg_xai.report.evidence import prototypes_json, readout_json, segments_json
-from audioseg_xai.report.figure import COLOURS
 from audioseg_xai.report.hearing import BIT_RATE, Heard, hear, reconstruct
 from audioseg_xai.report.packing import encode_lines
 from audioseg_xai.report.page import Media, render_page
@@ -30,8 +30,6 @@ LARGEST_AUDIO = 64 << 20
 
 LISTED = 2000
 """Disagreements that a page lists, at most, the longest first."""
-
-_GREY = "#777777"
 
 
 @dataclass(frozen=True)
@@ -190,7 +188,7 @@ class _Work:
         return [
             {
                 "name": name,
-                "colour": COLOURS.get(name, _GREY),
+                "colour": colour_of(name),
                 "decided": name in limits,
                 "threshold": limits[name][0] if name in limits else None,
             }
