@@ -58,6 +58,25 @@ def cut(path: Path, share: float) -> Path:
     return path
 
 
+def with_later_end(ogg: bytes, samples: int) -> bytes:
+    """Return an Ogg file whose last page says that it ends `samples` later than it does."""
+    start = ogg.rindex(b"OggS")
+    page = bytearray(ogg[start:])
+    page[6:14] = (int.from_bytes(page[6:14], "little") + samples).to_bytes(8, "little")
+    page[22:26] = bytes(4)  # the checksum counts as zero in itself
+    page[22:26] = _ogg_checksum(page).to_bytes(4, "little")
+    return ogg[:start] + page
+
+
+def _ogg_checksum(page: bytes) -> int:
+    value = 0
+    for byte in page:
+        value ^= byte << 24
+        for _ in range(8):
+            value = (value << 1 ^ (0x04C11DB7 if value >> 31 else 0)) & 0xFFFFFFFF
+    return value
+
+
 def decoded_part(path_or_file) -> tuple[np.ndarray, AudioError]:
     """Return all that a reader yields before it complains, and the complaint."""
     reader = AudioReader(path_or_file, block=1000)

@@ -8,7 +8,15 @@ import av
 import numpy as np
 import pytest
 import soundfile
-from audio_dummies import FakePipe, add_black_film, cut, decoded_part, encode, strength
+from audio_dummies import (
+    FakePipe,
+    add_black_film,
+    cut,
+    decoded_part,
+    encode,
+    strength,
+    with_later_end,
+)
 
 from audioseg_xai.audio import (
     AudioReader,
@@ -152,6 +160,21 @@ def test_ogg_cut_within_a_page_is_noticed_in_a_pipe(tmp_path, rng, subtype, most
     assert isinstance(error, TruncatedAudioError)
     assert 4 * 16_000 < len(part) < 7 * 16_000
     assert f"breaks off after {len(part) / 16_000:.3f} s in the middle of a page" in str(error)
+
+
+@pytest.mark.parametrize("subtype", ["OPUS", "VORBIS"])
+def test_an_ogg_may_promise_a_little_more_than_it_holds(tmp_path, rng, subtype):
+    path = tmp_path / "a.ogg"
+    soundfile.write(path, rng.uniform(-0.3, 0.3, 160_000), 16_000, subtype=subtype, format="OGG")
+    whole, clock = path.read_bytes(), 48_000 if subtype == "OPUS" else 16_000
+    path.write_bytes(with_later_end(whole, clock // 10))
+    with AudioReader(path) as reader:
+        assert sum(map(len, reader)) == pytest.approx(160_000, abs=100)  # of the last packet
+        assert reader.duration == pytest.approx(10.1, abs=0.001)
+    path.write_bytes(with_later_end(whole, clock // 2))
+    part, error = decoded_part(path)
+    assert len(part) == pytest.approx(160_000, abs=100)
+    assert "although its header promises 10.500 s" in str(error)
 
 
 @pytest.mark.parametrize("rate", [44_100, 22_050, 8000])

@@ -22,9 +22,6 @@ from audioseg_xai.errors import AudioError
 FRAMES_CHUNK = 1 << 17
 """Samples a channel that are gathered from FFmpeg's small frames before they are worked on."""
 
-LATE_TOLERANCE = 0.25
-"""Seconds that containers may promise too much: codec delay and rounded time stamps."""
-
 PCM_PACKET = "65536"
 """Bytes of a packet of PCM: FFmpeg's own few KiB would mean many more trips through Python."""
 
@@ -106,7 +103,7 @@ class FfmpegDecoder:
         inner = [position for position in self._damaged if position < decoded]
         if inner:
             return problems.is_damaged(self._name, len(inner), inner[0] / self.rate)
-        if self.num_samples and seconds + LATE_TOLERANCE < self.num_samples / self.rate:
+        if self.num_samples and seconds + problems.LATE_TOLERANCE < self.num_samples / self.rate:
             return problems.ends_early(self._name, seconds, self.num_samples / self.rate)
         if self._source.head[:4] == b"OggS" and ogg_breaks_off(self._source.tail()):
             return problems.cut_off(self._name, seconds)

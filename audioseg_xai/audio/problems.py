@@ -6,6 +6,9 @@ from audioseg_xai.errors import AudioError
 
 EMPTY_REMEDY = "copy or export it again"
 
+LATE_TOLERANCE = 0.25
+"""Seconds that lossy formats may promise too much: codec delay, rounded times, last packets."""
+
 KNOWN_STARTS = (b"RIFF", b"RF64", b"FORM", b"OggS", b"fLaC", b"ID3", b"\x1aE\xdf\xa3")
 """First bytes of WAV, AIFF, Ogg, FLAC, MP3 and Matroska files."""
 

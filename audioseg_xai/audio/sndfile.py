@@ -57,7 +57,9 @@ class SndfileDecoder:
 
     def problem(self, decoded: int) -> AudioError | None:
         """Return what was wrong, once `decoded` samples came out and no more come."""
-        if self.num_samples is not None and decoded < self.num_samples:
+        # Of Ogg the last time stamp is known, which need not count from the first sample.
+        tolerance = problems.LATE_TOLERANCE * self.rate if self._sound.format == "OGG" else 0
+        if self.num_samples is not None and decoded + tolerance < self.num_samples:
             return problems.ends_early(
                 self._name, decoded / self.rate, self.num_samples / self.rate
             )
