@@ -6,9 +6,10 @@ Imports here stay light, because `xai-segment --help` pays for them.
 from __future__ import annotations
 
 import logging
+import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TextIO, TypeVar
@@ -88,8 +89,14 @@ def describe_error(error: BaseException) -> str:
     if isinstance(error, ModuleNotFoundError):
         return f"needs the Python package {error.name!r}: `{PROGRAM} doctor` says what to install"
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        reason = _reason(error.errno, error.strerror)
+        return f"{error.filename}: {reason}" if error.filename else reason
     return f"unexpected {type(error).__name__}: {message} (-v shows where)"
+
+
+def _reason(number: int | None, text: str) -> str:
+    # HDF5 puts its whole story into the text, in lines.
+    return os.strerror(number) if number is not None and "\n" in text else text
 
 
 # --- many items, progress -----------------------------------------------------------------------
@@ -117,6 +124,7 @@ def run_items(
     describe: Callable[[ItemT], str] = str,
     num_workers: int = 1,
     threads: bool = False,
+    collect: Callable[[ResultT], object] | None = None,
 ) -> Outcome[ResultT]:
     """Process each item; one that fails is logged as one line and the others go on.
 
@@ -135,6 +143,9 @@ def run_items(
         How many items are worked on at once; 0 and 1 both mean one, in this process.
     threads : bool
         Whether workers are threads, which share what `process` holds, instead of processes.
+    collect : callable, optional
+        Gets each result in this process, in the order of the items, as soon as it is its turn.
+        What it raises ends the call, once the workers have finished what they are at.
 
     Returns
     -------
@@ -144,19 +155,23 @@ def run_items(
     listed = list(items)
     outcome: Outcome[ResultT] = Outcome()
     results = _outcomes(listed, partial(_attempt, process), num_workers, threads)
-    for item, (result, error) in zip(listed, progress(results, total=len(listed)), strict=True):
-        if error is None:
-            outcome.done.append(result)
-        else:
-            outcome.failed.append(describe(item))
-            log.error(_named(describe(item), error))
+    shown = progress(results, total=len(listed))
+    with closing(results), closing(shown):  # neither workers nor a bar are left if `collect` fails
+        for item, (result, error) in zip(listed, shown, strict=True):
+            if error is None:
+                if collect is not None:
+                    collect(result)
+                outcome.done.append(result)
+            else:
+                outcome.failed.append(describe(item))
+                log.error(_named(describe(item), error))
     _summarise(outcome, len(listed))
     return outcome
 
 
 def _outcomes(
     items: Sequence[ItemT], attempt: Callable[[ItemT], Any], num_workers: int, threads: bool
-) -> Iterator[Any]:
+) -> Generator[Any, None, None]:
     if num_workers <= 1 or len(items) <= 1:
         yield from map(attempt, items)
     elif threads:
@@ -267,7 +282,7 @@ def _summarise(outcome: Outcome[Any], total: int) -> None:
 
 def progress(
     iterable: Iterable[ItemT], total: int | None = None, description: str = ""
-) -> Iterator[ItemT]:
+) -> Generator[ItemT, None, None]:
     """Yield from `iterable` while a bar on stderr follows, when stderr is a terminal.
 
     Parameters

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib
 import sys
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,7 +18,12 @@ from audioseg_xai.annotation import Segment, rttm_lines
 from audioseg_xai.cli import log, run_items
 from audioseg_xai.closed_segments import ClassSpectra, Closed, gather, in_order
 from audioseg_xai.explain import Explanation
-from audioseg_xai.explanation_archive import ExplanationWriter, RecordingWriter, write_explanations
+from audioseg_xai.explanation_archive import (
+    ExplanationWriter,
+    RecordingWriter,
+    write_explanations,
+    write_part,
+)
 from audioseg_xai.pipeline import Pipeline, Settings, Sink, Taker, load_pipeline
 from audioseg_xai.provenance import provenance
 from audioseg_xai.recordings import Recording
@@ -71,11 +77,15 @@ class Outputs:
 
 @dataclass(frozen=True)
 class _Explained:
-    """What is remembered of a recording once its outputs are written."""
+    """What is remembered of a recording once its outputs are written.
+
+    Its part of the archive may lie in a file of its own, and wait there for its turn.
+    """
 
     uri: str
     segments: list[Segment]
     rows: list[Row]
+    part: Path | None = None
 
 
 def explain_recordings(
@@ -93,7 +103,8 @@ def explain_recordings(
     recordings : list of Recording
         With distinct uris.
     settings : Settings
-        Model, device, classes.
+        Model, device, classes. As many recordings as it has workers are explained at once: in a
+        process each on a CPU, in threads, which share it, on a GPU.
     outputs : Outputs
         What to write.
     threshold : float, optional
@@ -132,9 +143,18 @@ def _explain(
 ) -> list[_Explained]:
     pipeline = load_pipeline(settings)
     tau = pipeline.model.config.relevance_threshold if threshold is None else threshold
-    work = _Work(pipeline, outputs, tau)
-    with _archive(pipeline, outputs, tau) as work.archive:
-        outcome = run_items(recordings, work, describe=lambda recording: recording.source)
+    with (
+        _archive(pipeline, outputs, tau) as archive,
+        _worker(pipeline, outputs, tau, archive, len(recordings)) as work,
+    ):
+        outcome = run_items(
+            recordings,
+            work,
+            describe=lambda recording: recording.source,
+            num_workers=settings.num_workers,
+            threads=pipeline.on_gpu,
+            collect=lambda found: _take_part(archive, found),
+        )
         if not outcome.done and not may_be_empty:
             # Leaves no archive behind; run_items has said what went wrong.
             raise click.exceptions.Exit(outcome.exit_code)
@@ -169,7 +189,7 @@ def _write_reports(recordings: list[Recording], settings: Settings, outputs: Out
 
 @dataclass
 class _Work:
-    """Explains one recording after the other into the open archive."""
+    """Explains recordings, one after the other, into an open archive."""
 
     pipeline: Pipeline
     outputs: Outputs
@@ -240,6 +260,55 @@ class _Work:
         yield finish
 
 
+@dataclass(frozen=True)
+class _WorkApart:
+    """Explains each recording into a file of its own in `folder`; goes to other processes.
+
+    Without a folder there is no archive to be made.
+    """
+
+    settings: Settings
+    outputs: Outputs
+    threshold: float
+    folder: Path | None
+
+    def __call__(self, recording: Recording) -> _Explained:
+        pipeline = load_pipeline(self.settings)
+        work = _Work(pipeline, self.outputs, self.threshold)
+        if self.folder is None:
+            return work(recording)
+        part = self.folder / f"{uuid.uuid4().hex}.h5"
+        layout = _layout(pipeline, self.outputs)
+        with write_part(part, pipeline.readout, **layout) as work.archive:
+            found = work(recording)
+        return replace(found, part=part)
+
+
+@contextmanager
+def _worker(
+    pipeline: Pipeline,
+    outputs: Outputs,
+    threshold: float,
+    archive: ExplanationWriter | None,
+    num_recordings: int,
+) -> Iterator[Callable[[Recording], _Explained]]:
+    """Yield what explains a recording, one after the other or several at once."""
+    if min(pipeline.settings.num_workers, num_recordings) <= 1:
+        yield _Work(pipeline, outputs, threshold, archive)
+        return
+    work = _WorkApart(pipeline.settings, outputs, threshold, None)
+    if outputs.hdf5 is None:
+        yield work
+        return
+    with TemporaryDirectory(dir=outputs.hdf5.parent, prefix=".", suffix=".tmp") as folder:
+        yield replace(work, folder=Path(folder))
+
+
+def _take_part(archive: ExplanationWriter | None, found: _Explained) -> None:
+    if archive is not None and found.part is not None:
+        archive.take(found.part, found.uri)
+
+
 def _archive_sink(writer: RecordingWriter) -> Sink:
     def push(chunk: Chunk) -> None:
         writer.push(chunk.probabilities, chunk.activations)
@@ -264,10 +333,16 @@ def _archive(
         outputs.hdf5,
         pipeline.readout,
         provenance(config),
-        compression="gzip" if outputs.compress else None,
-        thresholds={name: rule.offset for name, rule in pipeline.decoding.items()},
+        **_layout(pipeline, outputs),
     ) as writer:
         yield writer
+
+
+def _layout(pipeline: Pipeline, outputs: Outputs) -> dict[str, Any]:
+    return {
+        "compression": "gzip" if outputs.compress else None,
+        "thresholds": {name: rule.offset for name, rule in pipeline.decoding.items()},
+    }
 
 
 def _say_where(uris: list[str], outputs: Outputs) -> None:

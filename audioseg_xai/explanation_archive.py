@@ -39,6 +39,7 @@ from audioseg_xai.explanation_layout import (
     QUARTILES,
     Compression,
     bound_metadata,
+    copy_recordings,
     group_name,
     open_archive,
     read_root,
@@ -83,6 +84,18 @@ class ExplanationWriter:
             del self._file[name]
             raise
 
+    def take(self, part: Path, uri: str) -> None:
+        """Move a recording here from a part, see `write_part`, which is deleted.
+
+        Raises
+        ------
+        OSError
+            If the disk has no room for it.
+        """
+        with open_archive(part) as file:
+            copy_recordings(file, [uri], self._file)
+        part.unlink()
+
 
 @contextmanager
 def write_explanations(
@@ -113,6 +126,27 @@ def write_explanations(
         bound_metadata(file)
         write_root(file, readout, provenance)
         yield ExplanationWriter(file, readout, compression, thresholds)
+
+
+@contextmanager
+def write_part(
+    path: Path,
+    readout: Readout,
+    *,
+    compression: Compression = None,
+    thresholds: Mapping[str, float] | None = None,
+) -> Iterator[ExplanationWriter]:
+    """Yield a writer of recordings that `ExplanationWriter.take` moves into an archive.
+
+    Parameters are those of `write_explanations`. Nothing is left at `path` when the block fails.
+    """
+    try:
+        with h5py.File(path, "w") as file:
+            bound_metadata(file)
+            yield ExplanationWriter(file, readout, compression, thresholds)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def write_prototypes(

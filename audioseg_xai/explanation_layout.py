@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -126,6 +127,25 @@ def write_root(file: h5py.File, readout: Readout, provenance: Mapping[str, Any])
     file.attrs["classes"] = list(readout.classes)
     file.attrs["frame_shift"] = FRAME_SHIFT
     file.attrs["provenance"] = json.dumps(dict(provenance))
+
+
+def copy_recordings(source: h5py.File, uris: Iterable[str], target: h5py.File) -> None:
+    """Copy the groups of recordings, their chunks as they are, to the end of a file.
+
+    Raises
+    ------
+    OSError
+        If the disk has no room for all of `source`; then nothing is copied.
+    """
+    target.flush()
+    handle = target.id.get_vfd_handle()
+    # Room first: HDF5 does not recover from a disk that fills up while it writes.
+    room = source.id.get_filesize() + _METADATA
+    os.posix_fallocate(handle, target.id.get_filesize(), room)
+    for uri in uris:
+        source.copy(group_name(uri), target)
+    target.flush()
+    os.ftruncate(handle, target.id.get_filesize())
 
 
 def open_archive(path: str | Path) -> h5py.File:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_ASKING_UMASK = threading.Lock()
 
 
 @contextmanager
@@ -56,8 +59,9 @@ def sha256_file(path: str | Path) -> str:
 
 def _allow_as_umask_says(path: Path) -> None:
     # Some writers make private files; what a recipe makes is for the whole group to read.
-    mask = os.umask(0)
-    os.umask(mask)
+    with _ASKING_UMASK:  # it is one for all threads, and is asked for by setting it
+        mask = os.umask(0)
+        os.umask(mask)
     path.chmod(0o666 & ~mask)
 
 

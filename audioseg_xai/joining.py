@@ -77,7 +77,7 @@ def _join_archives(records: Mapping[str | Path, ShardRecord], output: Path) -> N
     import h5py
 
     from audioseg_xai.explanation_archive import ExplanationArchive
-    from audioseg_xai.explanation_layout import group_name, open_archive, write_root
+    from audioseg_xai.explanation_layout import copy_recordings, open_archive, write_root
 
     first = next(iter(records))
     with ExplanationArchive(first) as archive:
@@ -87,9 +87,8 @@ def _join_archives(records: Mapping[str | Path, ShardRecord], output: Path) -> N
         write_root(joined, readout, provenance | {"shards": len(records)})
         for path in records:
             with open_archive(path) as part:
-                for uri in records[path].recordings:
-                    if uri not in failed:
-                        part.copy(group_name(uri), joined)
+                done = [uri for uri in records[path].recordings if uri not in failed]
+                copy_recordings(part, done, joined)
 
 
 def whole(paths: Sequence[Path]) -> list[Path]:

@@ -105,6 +105,18 @@ def shard_of(
     return shard, [recordings[place] for place in shard.places]
 
 
+def check_workers(recordings: Iterable[Recording], num_workers: int) -> None:
+    """Refuse standard input where several workers would read it.
+
+    Raises
+    ------
+    UsageError
+        If it is among the recordings, and there is more than one worker.
+    """
+    if num_workers > 1 and any(recording.path == STDIN for recording in recordings):
+        raise UsageError("- (standard input) cannot be shared: leave out --num-workers")
+
+
 def processing_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of `pipeline.Settings` that are not about recordings or devices."""
     for option in (

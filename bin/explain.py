@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from audioseg_xai.cli import command, device_option
+from audioseg_xai.cli import command, device_option, num_workers_option
 from audioseg_xai.errors import UsageError
 from audioseg_xai.recordings import (
     STDIN,
     Recording,
     check_outputs,
+    check_workers,
     processing_options,
     recording_options,
     shard_of,
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
 @processing_options
 @job_option
 @device_option
+@num_workers_option
 def cli(
     recordings: list[Recording],
     rttm: Path | None,
@@ -70,6 +72,7 @@ def cli(
     listen: Path | None,
     compress: bool,
     job: Job | None,
+    num_workers: int,
     **processing: Any,
 ) -> None:
     """Segment AUDIO..., and show which frequencies each decision rests on.
@@ -83,6 +86,9 @@ def cli(
     components that a segment rests on account for, and ..._rest.wav all else; both add up to the
     sound. CLASS_relevant.wav has the relevant parts of a class in their places, and silence between
     them. index.json says which file is what.
+
+    With --num-workers N, N recordings are worked on at once, as xai-segment segment does. Until the
+    turn of a recording comes, its part of the archive waits in a folder beside it.
     """
     if hdf5 is None and figure is None and report is None:
         if rttm is None and listen is None:
@@ -99,6 +105,7 @@ def cli(
     if media is not None and report is None:
         raise UsageError("--media: is about the page: say --report FILE as well")
     check_outputs(recordings, [rttm, hdf5, *figures.values(), *reports.values()])
+    check_workers(recordings, num_workers)
     shard, recordings = shard_of(recordings, job, [rttm, hdf5])
     from audioseg_xai.explaining import Outputs, explain_recordings
     from audioseg_xai.pipeline import Settings
@@ -107,7 +114,8 @@ def cli(
         rttm=rttm, hdf5=hdf5, figures=figures, scale=chosen_scale(scale, figure),
         compress=compress, listen=listen, reports=reports, media=media or "embed",
     )  # fmt: skip
-    explain_recordings(recordings, Settings(**processing), outputs, threshold=tau, shard=shard)
+    settings = Settings(num_workers=num_workers, **processing)
+    explain_recordings(recordings, settings, outputs, threshold=tau, shard=shard)
 
 
 if __name__ == "__main__":

@@ -12,9 +12,9 @@ import click
 from audioseg_xai.cli import command, device_option, num_workers_option, run_items
 from audioseg_xai.errors import UsageError
 from audioseg_xai.recordings import (
-    STDIN,
     Recording,
     check_outputs,
+    check_workers,
     processing_options,
     recording_options,
     shard_of,
@@ -63,8 +63,7 @@ def cli(
     all in one on a GPU, which computes them together.
     """
     check_outputs(recordings, [rttm])
-    if num_workers > 1 and STDIN in (recording.path for recording in recordings):
-        raise UsageError("- (standard input) cannot be shared: leave out --num-workers")
+    check_workers(recordings, num_workers)
     from audioseg_xai.annotation import rttm_lines
     from audioseg_xai.live import follow, is_live
     from audioseg_xai.pipeline import Settings, load_pipeline, segment

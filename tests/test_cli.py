@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -150,6 +153,8 @@ def test_a_program_run_as_a_file_is_named_after_the_file(tmp_path: Path) -> None
         (AudioError("two\nlines"), 1, "two lines"),
         (FileNotFoundError(2, "No such file or directory", "x.yaml"), 1,
          "x.yaml: No such file or directory"),
+        (OSError(errno.ENOSPC, "write failed: time = now\n, errno = 28", "o.h5"), 1,
+         "o.h5: No space left on device"),
         (ValueError("bad"), 1, "unexpected ValueError: bad (-v shows where)"),
         (ModuleNotFoundError("No module named 'foo'", name="foo"), 1,
          "needs the Python package 'foo': `xai-segment doctor` says what to install"),
@@ -287,6 +292,27 @@ def test_a_process_that_dies_costs_only_its_item(
     assert outcome.done == [1, 2, 4, 5]
     assert outcome.failed == ["6", "3"]
     assert "6: the process working on it died (out of memory?)" in caplog.messages
+
+
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_results_are_collected_here_in_order(num_workers: int) -> None:
+    collected: list[tuple[int, int]] = []
+    outcome = cli.run_items(
+        [2, 4, 5, 6], halve, num_workers=num_workers,
+        collect=lambda half: collected.append((half, os.getpid())),
+    )  # fmt: skip
+    assert collected == [(half, os.getpid()) for half in outcome.done] != []
+
+
+@pytest.mark.parametrize("threads", [False, True])
+def test_no_worker_is_left_when_a_result_cannot_be_collected(threads: bool) -> None:
+    with pytest.raises(AudioError, match="no room"):
+        cli.run_items(
+            range(0, 20, 2), halve, num_workers=2, threads=threads,
+            collect=lambda _: fail_with(AudioError("no room"))(),
+        )  # fmt: skip
+    assert multiprocessing.active_children() == []
+    assert threading.active_count() == 1
 
 
 @pytest.mark.parametrize(

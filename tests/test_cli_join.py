@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -90,6 +92,25 @@ def test_recordings_that_fail_are_listed_in_the_end(run: Run, command: str) -> N
     assert "1 recordings failed, and are not in it: b" in done.stderr
     found = {line.split()[1] for line in Path("all.rttm").read_text().splitlines()}
     assert found == {"a", "c", "d"}
+
+
+def test_a_disk_that_is_full_is_one_line_and_leaves_nothing(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert share(run, "explain", "1/1", "a.wav", "c.wav").exit_code == 0
+    there = set(Path().iterdir())
+    asked: list[int] = []
+
+    def full(handle: int, offset: int, length: int) -> None:
+        asked.append(length)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    done = run("join", "part.1.h5", "--output", "all.h5")
+    assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert done.stderr.endswith("all.h5: No space left on device\n")
+    assert asked[0] >= Path("part.1.h5").stat().st_size
+    assert set(Path().iterdir()) == there
 
 
 def test_shards_of_two_models_do_not_join(run: Run, tmp_path: Path) -> None:

@@ -47,16 +47,17 @@ def test_probabilities_and_activations_are_those_of_a_cpu() -> None:
         np.testing.assert_allclose(other, one, atol=2e-3)
 
 
+@pytest.mark.parametrize("command", ["segment", "explain"])
 @pytest.mark.parametrize("num_workers", [1, 4])
 def test_several_recordings_at_once_get_the_segments_of_a_cpu(
-    tmp_path: Path, num_workers: int
+    tmp_path: Path, num_workers: int, command: str
 ) -> None:
     model = save_student(tmp_path / "model")
     files = [str(write_sound(tmp_path / f"{n}.wav", 30.0 + n, seed=n)) for n in range(6)]
     options = ["--model", str(model), "--num-workers", str(num_workers)]
     for device in ("cpu", "cuda"):
         rttm = str(tmp_path / f"{device}.rttm")
-        words = ["segment", *files, *options, "--device", device, "--rttm", rttm]
+        words = [command, *files, *options, "--device", device, "--rttm", rttm]
         done = CliRunner().invoke(cli.main, words)
         assert done.exit_code == 0, done.output
     one, other = (read_rttm(tmp_path / f"{device}.rttm") for device in ("cpu", "cuda"))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,6 +36,7 @@ _STYLE: dict[Any, Any] = {
     "pdf.fonttype": 42,
     "svg.fonttype": "none",
 }
+_DRAWING = threading.Lock()
 _GREY = "#555555"
 _DECIBELS_A_NEPER = 10 / np.log(10)
 _TICKS = (100, 200, 500, 1000, 2000, 5000)
@@ -89,7 +92,7 @@ def draw_recording(
         For `save_figure`.
     """
     shown = [name for name in readout.classes if classes is None or name in classes]
-    with rc_context(_STYLE):
+    with _styled():
         figure = Figure(figsize=(10, 4.4 + 0.55 * len(shown)), layout="constrained")
         FigureCanvasAgg(figure)
         figure.suptitle(f"{explanation.uri}   {_clock(explanation.duration)}", fontsize=11)
@@ -107,7 +110,7 @@ def draw_recording(
 
 def draw_prototypes(prototypes: Prototypes, readout: Readout, scale: Scale = "hz") -> Figure:
     """Draw the spectrum of each class's prototype, over frequency on `scale`."""
-    with rc_context(_STYLE):
+    with _styled():
         figure = Figure(figsize=(10, 2.8), layout="constrained")
         FigureCanvasAgg(figure)
         figure.suptitle("What decisions rest on, over all recordings", fontsize=11)
@@ -131,8 +134,15 @@ def save_figure(figure: Figure, path: str | Path) -> None:
     """
     if Path(path).suffix.lower() not in FIGURES:
         raise UsageError(f"{path}: a figure must end in {', '.join(FIGURES)}")
-    with atomic_path(path) as temporary, rc_context(_STYLE):
+    with atomic_path(path) as temporary, _styled():
         figure.savefig(temporary, dpi=160)
+
+
+@contextmanager
+def _styled() -> Iterator[None]:
+    """Draw with our settings; one thread at a time, because matplotlib has one set for all."""
+    with _DRAWING, rc_context(_STYLE):
+        yield
 
 
 def _draw_spectrogram(
