@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from audioseg_xai.annotation import Segment, read_rttm
 from audioseg_xai.characteristics import describe
 from audioseg_xai.closed_segments import ClosedSpool
+from audioseg_xai.disk_room import DiskRoom
 from audioseg_xai.errors import AnnotationError, ArchiveError
 from audioseg_xai.explain import Explanation, Prototypes, Readout
 from audioseg_xai.explanation_layout import (
@@ -65,6 +66,7 @@ class ExplanationWriter:
         self._file, self._readout = file, readout
         self._compression: Compression = compression
         self._thresholds = thresholds
+        self._room = DiskRoom(file)
 
     @contextmanager
     def recording(self, uri: str) -> Iterator[RecordingWriter]:
@@ -78,8 +80,9 @@ class ExplanationWriter:
         try:
             with ClosedSpool(folder, self._readout) as spool:
                 yield RecordingWriter(
-                    group, self._readout, self._compression, self._thresholds, spool
+                    group, self._readout, self._compression, self._thresholds, spool, self._room
                 )
+            self._room.release()
         except BaseException:
             del self._file[name]
             raise

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audioseg_xai.annotation import Segment
+from audioseg_xai.disk_room import METADATA, DiskRoom
 from audioseg_xai.errors import ArchiveError
 from audioseg_xai.explain import Readout
 from audioseg_xai.frames import FRAME_SHIFT
@@ -31,7 +31,6 @@ DESCRIPTION = {
 }
 _ROWS = 512
 _BLOCK = 4 << 20
-_METADATA = 128 << 10
 
 
 def growing(
@@ -63,7 +62,7 @@ def bound_metadata(file: h5py.File) -> None:
     """
     config = file.id.get_mdc_config()
     config.set_initial_size = True
-    config.initial_size = config.min_size = config.max_size = _METADATA
+    config.initial_size = config.min_size = config.max_size = METADATA
     file.id.set_mdc_config(config)
 
 
@@ -137,15 +136,11 @@ def copy_recordings(source: h5py.File, uris: Iterable[str], target: h5py.File) -
     OSError
         If the disk has no room for all of `source`; then nothing is copied.
     """
-    target.flush()
-    handle = target.id.get_vfd_handle()
-    # Room first: HDF5 does not recover from a disk that fills up while it writes.
-    room = source.id.get_filesize() + _METADATA
-    os.posix_fallocate(handle, target.id.get_filesize(), room)
+    room = DiskRoom(target)
+    room.reserve(source.id.get_filesize())
     for uri in uris:
         source.copy(group_name(uri), target)
-    target.flush()
-    os.ftruncate(handle, target.id.get_filesize())
+    room.release()
 
 
 def open_archive(path: str | Path) -> h5py.File:

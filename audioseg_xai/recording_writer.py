@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from audioseg_xai.closed_segments import Closed, ClosedSpool, Outline
 from audioseg_xai.contrast import flips
+from audioseg_xai.disk_room import DiskRoom
 from audioseg_xai.explain import Explanation, Readout
 from audioseg_xai.explanation_layout import Compression, growing, half, segment_table
 
@@ -32,7 +33,9 @@ class RecordingWriter:
         compression: Compression,
         thresholds: Mapping[str, float] | None,
         spool: ClosedSpool,
+        room: DiskRoom,
     ) -> None:
+        self._room = room
         self._group, self._thresholds, self._spool = group, thresholds, spool
         self._frames = {
             "probabilities": growing(group, "probabilities", len(readout.classes), "f4", None),
@@ -42,7 +45,14 @@ class RecordingWriter:
         }
 
     def push(self, probabilities: NDArray[np.floating], activations: NDArray[np.floating]) -> None:
-        """Append frames: probabilities (t, C) and activations (t, K)."""
+        """Append frames: probabilities (t, C) and activations (t, K).
+
+        Raises
+        ------
+        OSError
+            If the disk does not take them.
+        """
+        self._room.reserve(probabilities.nbytes + activations.nbytes)
         for name, rows in (("probabilities", probabilities), ("activations", activations)):
             dataset = self._frames[name]
             start = dataset.shape[0]
@@ -79,8 +89,12 @@ class RecordingWriter:
     ) -> None:
         done = 0
         for block in blocks:
-            stop = done + len(block.segments)
-            for name, rows in self._rows(block, labels).items():
+            stop, found = done + len(block.segments), self._rows(block, labels)
+            if not done:  # the first rows of a dataset take the room of all
+                self._room.reserve(
+                    sum(row.nbytes for row in found.values()) * -(-count // max(stop, 1))
+                )
+            for name, rows in found.items():
                 dataset = self._group.require_dataset(
                     name, (count, *rows.shape[1:]), rows.dtype, exact=True
                 )

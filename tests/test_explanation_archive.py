@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import h5py
@@ -50,6 +52,32 @@ def add(writer: ExplanationWriter, found: Explanation, cut: int = 600) -> None:
 
 SPEECH = Segment(0.02, 1.5, "speech", 0.75)
 MUSIC = Segment(0.5, 26.01, "music", 0.5)
+
+
+def test_a_full_disk_takes_one_recording_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small, path = explanation("small", (SPEECH,)), tmp_path / "x.h5"
+    activations = np.ones((200_000, 3), np.float32)
+    allocate, disk = os.posix_fallocate, 9_000_000
+
+    def limited(handle: int, offset: int, length: int) -> None:
+        if offset + length > disk:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        allocate(handle, offset, length)
+
+    monkeypatch.setattr(os, "posix_fallocate", limited)
+    with write_explanations(path, READOUT, {}) as writer:
+        add(writer, small)
+        with pytest.raises(OSError, match="No space left"), writer.recording("large") as large:
+            for _ in range(9):
+                large.push(activations[:, :2], activations)
+        add(writer, explanation("last"))
+    assert path.stat().st_size < disk / 9  # what was reserved is given back
+    with ExplanationArchive(path) as archive:
+        assert [found.uri for found in archive] == ["last", "small"]
+        np.testing.assert_array_equal(archive.explanation("small").relevance, small.relevance)
+        np.testing.assert_array_equal(archive.activations("last"), half(ACTIVATIONS))
 
 
 @pytest.mark.parametrize("compression", [None, "gzip"])
