@@ -112,11 +112,14 @@ def memory(folder: Path, hours: float, long_hours: float, model: str | None) -> 
     }
 
 
-def workers(folder: Path, hours: float, model: str | None) -> Iterator[tuple[int, Run]]:
-    """Yield the runs of `segment` on several files with one process and with more."""
+def workers(
+    folder: Path, hours: float, model: str | None
+) -> Iterator[tuple[tuple[str, int], Run]]:
+    """Yield the runs of both commands on several files with one process and with more."""
     files = [write_recording(folder / f"{i}.wav", hours) for i in range(FILES)]
-    for count in (1, WORKERS):
-        yield count, ours("segment", files, model, "--num-workers", str(count))
+    for command in ("segment", "explain"):
+        for count in (1, WORKERS):
+            yield (command, count), ours(command, files, model, "--num-workers", str(count))
 
 
 @click.command()
@@ -153,8 +156,8 @@ def measure(folder: Path, hours: float, long_hours: float, model: str | None) ->
     start = ours("segment", [write_recording(folder / "start.wav", SHORT)], model)
     rows.append(row("xai-segment segment", "10 s wav", SHORT, start))
     several = dict(workers(folder, hours / 6, model))
-    for count, run in several.items():
-        title = f"xai-segment segment --num-workers {count}"
+    for (command, count), run in several.items():
+        title = f"xai-segment {command} --num-workers {count}"
         rows.append(row(title, f"{FILES} x {60 * hours / 6:g} min wav", FILES * hours / 6, run))
     grown = memory(folder, hours, long_hours, model)
     rows.append(row("xai-segment explain", f"{long_hours:g} h wav", long_hours, grown["long"]))
@@ -163,9 +166,11 @@ def measure(folder: Path, hours: float, long_hours: float, model: str | None) ->
     ratios = {f"CPU time of {name} / segment": run.cpu / segment.cpu for name, run in peers.items()}
     ratios |= {
         "CPU time of explain / segment": explain.cpu / segment.cpu,
-        f"wall time of 1 / {WORKERS} workers": several[1].wall / several[WORKERS].wall,
         growth: grown["long"].peak / grown["short"].peak,
     }
+    for command in ("segment", "explain"):
+        gain = several[command, 1].wall / several[command, WORKERS].wall
+        ratios[f"wall time of 1 / {WORKERS} workers, {command}"] = gain
     return Result("speed", [*rows, *stages], ratios, [limit])
 
 
