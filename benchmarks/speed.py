@@ -112,9 +112,7 @@ def memory(folder: Path, hours: float, long_hours: float, model: str | None) -> 
     }
 
 
-def workers(
-    folder: Path, hours: float, model: str | None
-) -> Iterator[tuple[tuple[str, int], Run]]:
+def workers(folder: Path, hours: float, model: str | None) -> Iterator[tuple[tuple[str, int], Run]]:
     """Yield the runs of both commands on several files with one process and with more."""
     files = [write_recording(folder / f"{i}.wav", hours) for i in range(FILES)]
     for command in ("segment", "explain"):
