@@ -10,13 +10,15 @@ import numpy as np
 from audioseg_xai.annotation import Segment
 from audioseg_xai.frames import SAMPLE_RATE
 from audioseg_xai.simulate.activity import GRID, GRID_RATE, Floats, cells
+from audioseg_xai.simulate.backgrounds import faint_sounds, floor
 from audioseg_xai.simulate.canvas import Canvas
 from audioseg_xai.simulate.channel import degrade, finish_level, set_level
 from audioseg_xai.simulate.config import SimulationConfig
 from audioseg_xai.simulate.material import Material
 from audioseg_xai.simulate.rooms import room_bank
-from audioseg_xai.simulate.scenes import PLAYING, SCENES, SPEAKING, Stage, faint_sounds, floor
+from audioseg_xai.simulate.scenes import PLAYING, SCENES, SPEAKING
 from audioseg_xai.simulate.speech import Speakers
+from audioseg_xai.simulate.stage import Stage
 from audioseg_xai.simulate.stock import SourceReader, Stock
 
 _ROOMS_STREAM = 2**32 + 1  # a stream of random numbers that no recording has
