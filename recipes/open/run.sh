@@ -162,6 +162,8 @@ ablate() { # ablate NAME: training, thresholds, faithfulness
     --config "conf/ablations/$1.yaml" --output "$model" --num-workers "$nj" \
     --train "$features/train" --valid "$features/valid" \
     --dictionary "exp/ablations/dictionary_${atoms}_$fft.safetensors" "${more[@]}"
+  # Nothing was trained since: a stage that is run again, for more of them, has this already.
+  [[ ! ${model}_faithfulness.json -nt $model/train/checkpoint.ckpt ]] || return 0
   run_jobs "exp/log/tune_$1.log" "$python" "$bin/tune.py" --model "$model" \
     --archive "$features/valid" --name "simulated validation recordings" --output "${model}_tuned"
   run_jobs "exp/log/faithfulness_$1.log" "$python" "$bin/faithfulness.py" --datadir data/test \
