@@ -30,6 +30,9 @@ class LossConfig(Config):
     masked : float
         Share of the crops that are heard again with a part of the spectrum masked; without
         `epsilon` none are.
+    removal_weights : dict of str to float
+        How much crops count from which what a class rests on was removed, 1 where it is not named.
+        What is left of a steady noise is a steady noise, so that to deny it teaches to deny others.
     bound : float or None
         Largest weight of a component in a class, either sign: a decision cannot rest on a few
         components with large weights that hardly sound. None for no bound.
@@ -45,11 +48,12 @@ class LossConfig(Config):
     delta: float = Field(default=0.0, ge=0)
     epsilon: float = Field(default=0.0, ge=0)
     masked: float = Field(default=0.5, gt=0, le=1)
+    removal_weights: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
     bound: float | None = Field(default=None, gt=0)
     class_weights: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
     temperature: float = Field(default=1.0, gt=0)
 
-    @field_validator("class_weights")
+    @field_validator("class_weights", "removal_weights")
     @classmethod
     def _known(cls, weights: dict[str, float]) -> dict[str, float]:
         unknown = [name for name in weights if name not in CLASSES]

@@ -83,6 +83,18 @@ def test_without_its_components_speech_should_go_and_others_are_unknown(student,
     assert (wanted[:, 0] == 0).all() and (wanted[:, 1:] == -1).all()
 
 
+def test_crops_without_components_count_as_the_class_says(student, crop):
+    spectrogram, labels, activations = crop
+    nothing = torch.zeros(1, 0)
+    counts = {}
+    for seed in range(60):
+        batch = Batch(spectrogram, labels, nothing, nothing, seed)
+        masked = Masker(student, 1.0, {"speech": 0.25, "noise": 9.0})(batch, activations)
+        if len(masked.labels) and masked.labels[0, 10, 2] == -1:
+            counts[masked.labels[0, 10, 0].item()] = masked.weights.item()
+    assert counts == {0: 0.25, 1: 1.0}
+
+
 def test_its_components_alone_should_be_enough(student, crop):
     masked = masked_by_kind(student, crop)["alone"]
     heard, spectrogram = masked.spectrogram[0, 10:50], crop[0][0, 10:50]

@@ -12,8 +12,8 @@ measured against.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
@@ -71,10 +71,13 @@ class Masker:
         Gives W and Theta.
     share : float
         Share of the crops of a batch that are heard again.
+    removal_weights : mapping of str to float
+        How much crops count without what a class rests on, 1 where it is not named.
     """
 
     student: Student
     share: float
+    removal_weights: Mapping[str, float] = field(default_factory=dict)
 
     def __call__(self, batch: Batch, activations: torch.Tensor) -> Masked:
         """Mask some crops of a batch, or of a part of it; none of those without an active class.
@@ -154,6 +157,8 @@ class Masker:
             factor = mask if mode == 1 else 1 - mask
             wanted[frames] = UNKNOWN  # of the other classes nobody knows what is left
             wanted[frames, c] = mode
+            if mode == 0:
+                weight = self.removal_weights.get(self.student.config.classes[c], 1.0)
         whole = torch.ones_like(spectrogram).index_put((frames,), factor)
         return Masked(
             masked_log_power(spectrogram, whole), wanted, spectrogram.new_full((1, 1), weight)

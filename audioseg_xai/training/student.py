@@ -163,7 +163,9 @@ class StudentLosses:
         self.listener = listener or Listener("cpu")
         classes = student.config.classes
         self.taught = [classes.index(name) for name in (classes if taught is None else taught)]
-        self.masker = Masker(student, config.masked) if config.epsilon else None
+        self.masker = (
+            Masker(student, config.masked, config.removal_weights) if config.epsilon else None
+        )
         wanted = [config.class_weights.get(name, 1.0) for name in classes]
         self.class_weights = torch.tensor(wanted) if config.class_weights else None
 
