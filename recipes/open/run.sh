@@ -136,6 +136,8 @@ stage_7() { # ablations: students that differ in one thing, each from scratch (-
     "$python" "$bin/compare.py" --reference "$set/ref.rttm" --uem "$set/all.uem" \
       --classes "$(paste -sd, "$set/classes")" --baseline base "${systems[@]}" --allow-missing \
       --json "exp/$name/ablations.json" --markdown "exp/$name/ablations.md"
+    "$python" local/ablation_table.py "exp/$name/ablations.json" exp/ablations |
+      tee "exp/$name/ablation_table.md"
   done < <(test_sets)
 }
 
