@@ -59,7 +59,8 @@ class Batcher:
         Raises
         ------
         Exception
-            What the function raised; whoever was in the same batch gets it too.
+            What the function raised for this item alone: a batch that fails, because the memory
+            does not hold it, is computed again one by one.
         """
         mine = _Request(inputs)
         with self._arrivals:
@@ -84,9 +85,12 @@ class Batcher:
     def _compute(self, requests: list[_Request]) -> None:
         try:
             results = self.function(torch.stack([r.inputs for r in requests]))
-        except BaseException as error:
+        except Exception as error:
+            if len(requests) == 1:
+                requests[0].error = error
+                return
             for request in requests:
-                request.error = error
+                self._compute([request])
             return
         for number, request in enumerate(requests):
             request.results = tuple(result[number] for result in results)

@@ -281,7 +281,10 @@ def device_option(function: FunctionT) -> FunctionT:
 def num_workers_option(function: FunctionT) -> FunctionT:
     """Add `--num-workers`, passed as `num_workers`: an int, 0 or more."""
     return click.option(
-        "--num-workers", type=click.IntRange(min=0), default=1, help="Processes that work at once."
+        "--num-workers",
+        type=click.IntRange(min=0),
+        default=1,
+        help="How many work at once.",
     )(function)
 
 

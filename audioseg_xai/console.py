@@ -145,7 +145,7 @@ def run_items(
         Whether workers are threads, which share what `process` holds, instead of processes.
     collect : callable, optional
         Gets each result in this process, in the order of the items, as soon as it is its turn.
-        What it raises ends the call, once the workers have finished what they are at.
+        What it raises fails the item.
 
     Returns
     -------
@@ -158,9 +158,9 @@ def run_items(
     shown = progress(results, total=len(listed))
     with closing(results), closing(shown):  # neither workers nor a bar are left if `collect` fails
         for item, (result, error) in zip(listed, shown, strict=True):
+            if error is None and collect is not None:
+                _, error = _attempt(collect, result)
             if error is None:
-                if collect is not None:
-                    collect(result)
                 outcome.done.append(result)
             else:
                 outcome.failed.append(describe(item))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import h5py
 
@@ -20,10 +21,12 @@ class DiskRoom:
     ----------
     file : h5py.File
         Open for writing.
+    name : str or Path
+        What the file will be called, for messages.
     """
 
-    def __init__(self, file: h5py.File) -> None:
-        self._file = file
+    def __init__(self, file: h5py.File, name: str | Path) -> None:
+        self._file, self._name = file, str(name)
         self._handle = file.id.get_vfd_handle()
         self._until = 0
 
@@ -39,7 +42,10 @@ class DiskRoom:
         end: int = self._file.id.get_filesize()
         if end + size + METADATA > self._until:
             wanted = end + size + METADATA + STEP
-            os.posix_fallocate(self._handle, end, wanted - end)
+            try:
+                os.posix_fallocate(self._handle, end, wanted - end)
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, self._name) from error
             self._until = wanted
 
     def release(self) -> None:

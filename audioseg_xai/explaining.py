@@ -296,7 +296,8 @@ def _worker(
     if min(pipeline.settings.num_workers, num_recordings) <= 1:
         yield _Work(pipeline, outputs, threshold, archive)
         return
-    work = _WorkApart(pipeline.settings, outputs, threshold, None)
+    # Pages are made of the archive afterwards: workers need not hear of them, again and again.
+    work = _WorkApart(pipeline.settings, replace(outputs, reports={}), threshold, None)
     if outputs.hdf5 is None:
         yield work
         return

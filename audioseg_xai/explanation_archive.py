@@ -62,11 +62,12 @@ class ExplanationWriter:
         readout: Readout,
         compression: Compression,
         thresholds: Mapping[str, float] | None,
+        name: Path,
     ) -> None:
-        self._file, self._readout = file, readout
+        self._file, self._readout, self._name = file, readout, name
         self._compression: Compression = compression
         self._thresholds = thresholds
-        self._room = DiskRoom(file)
+        self._room = DiskRoom(file, name)
 
     @contextmanager
     def recording(self, uri: str) -> Iterator[RecordingWriter]:
@@ -78,14 +79,19 @@ class ExplanationWriter:
         group.attrs["uri"] = uri
         folder = Path(self._file.filename).parent
         try:
-            with ClosedSpool(folder, self._readout) as spool:
-                yield RecordingWriter(
+            with (
+                ClosedSpool(folder, self._readout) as spool,
+                RecordingWriter(
                     group, self._readout, self._compression, self._thresholds, spool, self._room
-                )
-            self._room.release()
+                ) as writer,
+            ):
+                yield writer
         except BaseException:
+            group.id.close()  # what is open keeps its place in the file
             del self._file[name]
             raise
+        finally:
+            self._room.release()
 
     def take(self, part: Path, uri: str) -> None:
         """Move a recording here from a part, see `write_part`, which is deleted.
@@ -95,9 +101,11 @@ class ExplanationWriter:
         OSError
             If the disk has no room for it.
         """
-        with open_archive(part) as file:
-            copy_recordings(file, [uri], self._file)
-        part.unlink()
+        try:
+            with open_archive(part) as file:
+                copy_recordings(file, [uri], self._file, self._name)
+        finally:
+            part.unlink()
 
 
 @contextmanager
@@ -128,7 +136,7 @@ def write_explanations(
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
         bound_metadata(file)
         write_root(file, readout, provenance)
-        yield ExplanationWriter(file, readout, compression, thresholds)
+        yield ExplanationWriter(file, readout, compression, thresholds, Path(path))
 
 
 @contextmanager
@@ -146,7 +154,7 @@ def write_part(
     try:
         with h5py.File(path, "w") as file:
             bound_metadata(file)
-            yield ExplanationWriter(file, readout, compression, thresholds)
+            yield ExplanationWriter(file, readout, compression, thresholds, path)
     except BaseException:
         path.unlink(missing_ok=True)
         raise

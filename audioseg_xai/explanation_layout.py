@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -29,6 +30,9 @@ DESCRIPTION = {
     "component_serves": "serves",
     "prototype_similarity": "similarity",
 }
+CACHED_CHUNKS = 2
+"""Chunks of a growing dataset that HDF5 keeps in memory, and has perhaps not written."""
+
 _ROWS = 512
 _BLOCK = 4 << 20
 
@@ -38,7 +42,7 @@ def growing(
 ) -> h5py.Dataset:
     """Return an empty dataset (0, width) that rows can be appended to.
 
-    Of what was written it keeps two chunks in memory, and not the megabytes that the library keeps.
+    Of what was written it keeps `CACHED_CHUNKS` in memory, and not megabytes as by default.
     """
     rows = max(1, min(_ROWS, _BLOCK // max(width, 1)))
     return group.create_dataset(
@@ -49,8 +53,13 @@ def growing(
         dtype=dtype,
         compression=compression,
         compression_opts=1 if compression else None,
-        rdcc_nbytes=2 * rows * max(width, 1) * np.dtype(dtype).itemsize,
+        rdcc_nbytes=CACHED_CHUNKS * rows * max(width, 1) * np.dtype(dtype).itemsize,
     )
+
+
+def chunk_bytes(dataset: h5py.Dataset) -> int:
+    """Return the bytes of a chunk of a dataset, uncompressed."""
+    return math.prod(dataset.chunks) * dataset.dtype.itemsize
 
 
 def bound_metadata(file: h5py.File) -> None:
@@ -128,15 +137,17 @@ def write_root(file: h5py.File, readout: Readout, provenance: Mapping[str, Any])
     file.attrs["provenance"] = json.dumps(dict(provenance))
 
 
-def copy_recordings(source: h5py.File, uris: Iterable[str], target: h5py.File) -> None:
-    """Copy the groups of recordings, their chunks as they are, to the end of a file.
+def copy_recordings(
+    source: h5py.File, uris: Iterable[str], target: h5py.File, name: str | Path
+) -> None:
+    """Copy the groups of recordings, their chunks as they are, to the end of the file `name`.
 
     Raises
     ------
     OSError
         If the disk has no room for all of `source`; then nothing is copied.
     """
-    room = DiskRoom(target)
+    room = DiskRoom(target, name)
     room.reserve(source.id.get_filesize())
     for uri in uris:
         source.copy(group_name(uri), target)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_STATUS = Path("/proc/self/status")
 _ASKING_UMASK = threading.Lock()
 
 
@@ -59,10 +60,18 @@ def sha256_file(path: str | Path) -> str:
 
 def _allow_as_umask_says(path: Path) -> None:
     # Some writers make private files; what a recipe makes is for the whole group to read.
-    with _ASKING_UMASK:  # it is one for all threads, and is asked for by setting it
+    path.chmod(0o666 & ~_umask())
+
+
+def _umask() -> int:
+    # One for all threads, and elsewhere asked for by setting it: Linux tells.
+    if _STATUS.exists():
+        (told,) = [line for line in _STATUS.read_text().splitlines() if line.startswith("Umask:")]
+        return int(told.split()[1], 8)
+    with _ASKING_UMASK:
         mask = os.umask(0)
         os.umask(mask)
-    path.chmod(0o666 & ~mask)
+    return mask
 
 
 def _flush_to_disk(path: Path) -> None:

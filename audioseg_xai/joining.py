@@ -88,7 +88,7 @@ def _join_archives(records: Mapping[str | Path, ShardRecord], output: Path) -> N
         for path in records:
             with open_archive(path) as part:
                 done = [uri for uri in records[path].recordings if uri not in failed]
-                copy_recordings(part, done, joined)
+                copy_recordings(part, done, joined, output)
 
 
 def whole(paths: Sequence[Path]) -> list[Path]:

@@ -69,7 +69,7 @@ class Settings:
     threads : int
         Threads of a process; 0 shares the cores among `num_workers`.
     num_workers : int
-        Processes that work at once.
+        Recordings that are worked on at once: by a process each, or on a GPU by a thread each.
     allow_truncated : bool
         Whether of a damaged recording the part that can be decoded is used.
     upstream_checkpoint : str or None

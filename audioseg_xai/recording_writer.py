@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from typing import Any, Self
 
 import h5py
 import numpy as np
@@ -13,7 +13,14 @@ from audioseg_xai.closed_segments import Closed, ClosedSpool, Outline
 from audioseg_xai.contrast import flips
 from audioseg_xai.disk_room import DiskRoom
 from audioseg_xai.explain import Explanation, Readout
-from audioseg_xai.explanation_layout import Compression, growing, half, segment_table
+from audioseg_xai.explanation_layout import (
+    CACHED_CHUNKS,
+    Compression,
+    chunk_bytes,
+    growing,
+    half,
+    segment_table,
+)
 
 ARRAYS = ("relevance", "spectra", "mean_logit")
 """Datasets that are attributes of `Explanation`."""
@@ -43,6 +50,15 @@ class RecordingWriter:
                 group, "activations", readout.weights.shape[1], "f2", compression
             ),
         }
+        # What HDF5 has not written yet, at most.
+        self._cached = sum(CACHED_CHUNKS * chunk_bytes(each) for each in self._frames.values())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for dataset in self._frames.values():
+            dataset.id.close()
 
     def push(self, probabilities: NDArray[np.floating], activations: NDArray[np.floating]) -> None:
         """Append frames: probabilities (t, C) and activations (t, K).
@@ -52,7 +68,7 @@ class RecordingWriter:
         OSError
             If the disk does not take them.
         """
-        self._room.reserve(probabilities.nbytes + activations.nbytes)
+        self._room.reserve(self._cached + probabilities.nbytes + activations.nbytes)
         for name, rows in (("probabilities", probabilities), ("activations", activations)):
             dataset = self._frames[name]
             start = dataset.shape[0]

@@ -305,14 +305,28 @@ def test_results_are_collected_here_in_order(num_workers: int) -> None:
 
 
 @pytest.mark.parametrize("threads", [False, True])
-def test_no_worker_is_left_when_a_result_cannot_be_collected(threads: bool) -> None:
-    with pytest.raises(AudioError, match="no room"):
+def test_no_worker_is_left_when_collecting_ends_the_call(threads: bool) -> None:
+    before = threading.active_count()
+    with pytest.raises(UsageError, match="no use"):
         cli.run_items(
             range(0, 20, 2), halve, num_workers=2, threads=threads,
-            collect=lambda _: fail_with(AudioError("no room"))(),
+            collect=lambda _: fail_with(UsageError("no use"))(),
         )  # fmt: skip
     assert multiprocessing.active_children() == []
-    assert threading.active_count() == 1
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_an_item_that_cannot_be_collected_has_failed(
+    num_workers: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    def collect(half: int) -> None:
+        if half == 2:
+            raise AudioError("no room for it")
+
+    outcome = cli.run_items([2, 4, 6], halve, num_workers=num_workers, collect=collect)
+    assert (outcome.done, outcome.failed, outcome.exit_code) == ([1, 3], ["4"], 3)
+    assert "4: no room for it" in caplog.text
 
 
 @pytest.mark.parametrize(

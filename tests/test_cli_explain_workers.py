@@ -157,7 +157,7 @@ def test_a_process_that_dies_leaves_nothing(run: Run, monkeypatch: pytest.Monkey
         assert found.uris == ["b", "d"]
 
 
-def test_a_full_disk_is_one_line_and_leaves_nothing(
+def test_a_full_disk_is_a_line_a_recording_and_leaves_nothing(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*arguments: object) -> None:
@@ -168,8 +168,10 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(
     monkeypatch.setattr(os, "posix_fallocate", full)
     done = run(*SOUNDS, *outputs("2", "rttm", "hdf5"), "--num-workers", "2")
     assert (done.exit_code, done.stdout) == (1, "")
-    (line,) = done.stderr.splitlines()
-    assert line.endswith("2/o.h5: No space left on device")
+    *each, last = done.stderr.splitlines()
+    assert all(line.endswith("2/o.h5: No space left on device") for line in each)
+    assert len(each) == len(SOUNDS)
+    assert "failed" in last
     assert files("2") == {"o.h5": b"from before"}
     assert multiprocessing.active_children() == []
 

@@ -21,7 +21,7 @@ from audioseg_xai.errors import UsageError
 from audioseg_xai.explain import Explanation, Prototypes, Readout, class_spectra
 from audioseg_xai.files import atomic_path
 from audioseg_xai.models.mel import hertz_to_mel, mel_to_hertz
-from audioseg_xai.report.colours import colour_of
+from audioseg_xai.report.colours import OTHER, colour_of
 from audioseg_xai.report.overview import Overview
 from audioseg_xai.report.paths import FIGURES, Scale
 
@@ -37,7 +37,6 @@ _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
 }
 _DRAWING = threading.Lock()
-_GREY = "#555555"
 _DECIBELS_A_NEPER = 10 / np.log(10)
 _TICKS = (100, 200, 500, 1000, 2000, 5000)
 _MEL_TICKS = (500, 1000, 2000, 5000)
@@ -182,7 +181,7 @@ def _draw_lanes(
     for tick, name in zip(axes.get_yticklabels(), shown, strict=True):
         tick.set(color=colour_of(name), fontweight="bold")
     axes.tick_params(axis="y", length=0)
-    axes.set_title("curve: probability, 0 to 1; shaded: decided segments", loc="left", color=_GREY)
+    axes.set_title("curve: probability, 0 to 1; shaded: decided segments", loc="left", color=OTHER)
     axes.set(ylim=(0, len(shown)), xlim=(0, explanation.duration))
     unit = "h:min:s" if explanation.duration >= 3600 else "min:s"
     axes.set_xlabel(f"time ({unit if explanation.duration >= 60 else 's'})")
@@ -234,7 +233,7 @@ def _spectrum_row(
         axes.set_title(title, color=colour_of(name), fontweight="bold", loc="left")
         if name in spectra:
             _draw_spectrum(axes, readout.frequencies, spectra[name], colour_of(name))
-        axes.axhline(0, color=_GREY, linewidth=0.5)
+        axes.axhline(0, color=OTHER, linewidth=0.5)
         axes.tick_params(labelleft=column == 0)
         axes.set_xlabel("frequency (Hz)")
     if first is not None:

@@ -110,7 +110,7 @@ class NoiseConfig(Config):
     """Ambient noise and events; levels in dB relative to the speech (or to the reference)."""
 
     speed: Range = (0.7, 1.4)
-    event_speed: Range = (0.7, 1.4)
+    event_speed: Range | None = Field(default=None, description="of events; else as `speed`")
     synthetic: Probability = 0.4
     street_level: Range = (-20.0, 5.0)
     event_level: Range = (-15.0, 8.0)

@@ -54,7 +54,7 @@ class Material:
             seconds = min(longest, float(np.exp(rng.uniform(np.log(0.15), np.log(5.0)))))
             return fade_ends(synthetic_event(rng, round(seconds * SAMPLE_RATE)), 0.003, 0.05)
         file = self._stock.group("event").draw_file(rng)
-        speed = self._config.noise.event_speed
+        speed = self._config.noise.event_speed or self._config.noise.speed
         return fade_ends(self._piece(rng, file, longest, speed), 0.003, 0.05)
 
     def faint(self, rng: np.random.Generator) -> Floats:

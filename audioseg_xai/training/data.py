@@ -10,7 +10,7 @@ from typing import NamedTuple, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch.utils.data import DataLoader, Dataset
 
 from audioseg_xai.archive import Archive, full_labels
@@ -59,6 +59,14 @@ class DataConfig(Config):
     equaliser: float = Field(default=6.0, ge=0)
     balance: BalanceConfig = BalanceConfig()
     augment: AugmentConfig = AugmentConfig()
+
+    @model_validator(mode="after")
+    def _short_is_shorter(self) -> Self:
+        if self.short and self.short_crop >= self.crop:
+            raise ValueError(
+                f"'short_crop' ({self.short_crop}) must be less than 'crop' ({self.crop})"
+            )
+        return self
 
 
 class Batch(NamedTuple):

@@ -2,7 +2,7 @@
 # The default model, from openly licensed audio: Debian packages (fetched with apt-get, no root
 # needed) and, where you have them, folders of more speech and noise.
 # 240 hours of simulated audio take 28 GB, their spectrograms 23 GB. Paths start in this folder.
-# In an evening on two cores, with 60 hours and a third of the steps:
+# In an hour or two on two cores, with 60 hours and far fewer steps:
 #   ./run.sh --hours 60 --teacher conf/short/teacher.yaml --labels conf/short/student_labels.yaml \
 #     --student conf/short/student.yaml
 
