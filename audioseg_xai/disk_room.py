@@ -39,7 +39,8 @@ class DiskRoom:
             If the disk has no room for them. What was written before is whole, and the file can
             be closed.
         """
-        end: int = self._file.id.get_filesize()
+        # What was deleted before the end of the file is written over first.
+        end: int = self._file.id.get_filesize() - self._file.id.get_freespace()
         if end + size + METADATA > self._until:
             wanted = end + size + METADATA + STEP
             try:
