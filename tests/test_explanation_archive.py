@@ -79,7 +79,7 @@ def test_a_full_disk_takes_one_recording_and_no_other(
             push(writer, "large", 15)
         assert caught.value.filename == str(path)
         push(writer, "last", 5)  # more than the first left over, had its own room stayed taken
-    assert path.stat().st_size < disk * 0.8  # what was reserved is given back
+    assert path.stat().st_size < disk * 0.9  # what was reserved is given back
     with ExplanationArchive(path) as archive:
         assert [found.uri for found in archive] == ["last", "small"]
         np.testing.assert_array_equal(archive.explanation("small").relevance, small.relevance)
