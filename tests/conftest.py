@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dummies import save_student
 from numpy.typing import NDArray
 from simulation_dummies import write_pool
 
@@ -45,3 +46,9 @@ def pool_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def stock(pool_dir: Path) -> Stock:
     """Return the stock of that pool."""
     return Stock(Pool.read(pool_dir), "train")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the model directory of a small student."""
+    return save_student(tmp_path_factory.mktemp("model"))

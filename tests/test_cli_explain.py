@@ -9,18 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from dummies import save_student, write_sound
+from dummies import write_sound
 
 from audioseg_xai import cli
 from audioseg_xai.annotation import read_rttm
 from audioseg_xai.explanation_archive import ExplanationArchive, read_prototypes
 
 Run = Callable[..., Result]
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_student(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from dummies import save_student, write_sound
+from dummies import write_sound
 from explaining_dummies import DiesOfC
 
 from audioseg_xai import cli, console, explaining
@@ -26,11 +26,6 @@ Run = Callable[..., Result]
 
 SOUNDS = {"c.wav": 10, "b.wav": 3, "d.wav": 4}
 """Files and their seconds. The first takes longest: what is done meanwhile waits for its turn."""
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_student(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture

@@ -22,11 +22,6 @@ Run = Callable[..., Result]
 LENGTHS = {"a": 3, "b": 7, "c": 2, "d": 3}
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_student(tmp_path_factory.mktemp("model"))
-
-
 @pytest.fixture
 def run(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.chdir(tmp_path)

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 import torch
 from click.testing import CliRunner, Result
-from dummies import save_student, sound, write_sound
+from dummies import sound, write_sound
 from pyannote.database.util import load_rttm
 
 from audioseg_xai import cli, console
@@ -22,11 +22,6 @@ from audioseg_xai.models.directory import load_model, save_model
 from audioseg_xai.pipeline import Pipeline
 
 Run = Callable[..., Result]
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_student(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import soundfile
 from click.testing import CliRunner
-from dummies import save_student, sound, write_sound
+from dummies import sound, write_sound
 
 from audioseg_xai import cli
 
@@ -25,11 +25,6 @@ SAMPLES = np.clip(sound(20.0) * 32_768, -32_768, 32_767).astype("<i2").tobytes()
 SECOND = 32_000
 
 Start = Callable[..., "subprocess.Popen[bytes]"]
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_student(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 from click.testing import CliRunner, Result
-from dummies import save_student, sound, write_sound
+from dummies import sound, write_sound
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,11 +24,6 @@ from audioseg_xai.pipeline import Pipeline, Settings
 from audioseg_xai.recordings import Recording
 
 Run = Callable[..., Result]
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_student(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture
