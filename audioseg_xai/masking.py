@@ -56,7 +56,8 @@ def component_mask(
     if kind == "ratio":
         return chosen / (chosen + rest).clamp_min(_SMALLEST)
     share = torch.sigmoid(_log_expm1(chosen) - _log_expm1(rest))
-    return share * (chosen > _SMALLEST)
+    # Silence counts as none: a bin that one part alone describes is wholly its own.
+    return torch.where(rest > _SMALLEST, share, 1.0) * (chosen > _SMALLEST)
 
 
 def masked_log_power(log_power: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
