@@ -259,6 +259,21 @@ def test_what_the_teacher_was_never_taught_is_not_imitated(archive: Archive) -> 
     assert gradient.ne(0).tolist() == [True, False, False, True]
 
 
+def test_the_teacher_computes_in_the_precision_of_the_training(archive: Archive) -> None:
+    network, teacher, dtypes = student(), student(seed=5), []
+    teacher.register_forward_hook(lambda _, __, output: dtypes.append(output.logits.dtype))
+    source = CropSource(corpora(archive), DataConfig(crop=50, batch_size=2), CLASSES)
+    batch = CropDataset(source, seed=0, first=0, steps=1)[0]
+    whole, mixed = (
+        StudentLosses(network, LossConfig(), teacher, precision=precision)(network, batch)
+        for precision in ("32-true", "bf16-mixed")
+    )
+    assert dtypes == [torch.float32, torch.bfloat16]
+    assert mixed["distillation"].dtype == torch.float32
+    assert mixed["distillation"].item() == pytest.approx(whole["distillation"].item(), rel=0.02)
+    assert mixed["distillation"] != whole["distillation"]
+
+
 def test_a_student_decides_what_its_teacher_and_its_labels_are_about(tmp_path: Path) -> None:
     music, noise = (make_archive(tmp_path / name, (name,)) for name in ("music", "noise"))
     teacher = train_teacher(corpora(music), teacher_run(1), tmp_path / "t", **CPU)

@@ -34,7 +34,7 @@ from audioseg_xai.training.listening import Listener
 from audioseg_xai.training.masking import Masker, masking_loss
 from audioseg_xai.training.parallel import joint_sum, shared_label_loss
 from audioseg_xai.training.sampling import known_classes
-from audioseg_xai.training.trainer import TrainingConfig
+from audioseg_xai.training.trainer import Precision, TrainingConfig
 
 
 class StudentRun(Config):
@@ -109,7 +109,12 @@ def distill(
     else:
         _go_on_from(start, student, dictionary)
     losses = StudentLosses(
-        student, run.loss, teacher.network if teacher else None, listener=listener, taught=taught
+        student,
+        run.loss,
+        teacher.network if teacher else None,
+        listener=listener,
+        taught=taught,
+        precision=run.training.precision,
     )
     needed = {"teacher": teacher, "start": start}
     recipe = Recipe(
@@ -147,6 +152,8 @@ class StudentLosses:
     taught : tuple of str, optional
         The classes that the teacher decides, all by default: of the others it knows nothing that
         could be imitated.
+    precision : {'32-true', 'bf16-mixed'}, optional
+        In which the teacher computes: that of the training, whose precision covers the student.
     """
 
     def __init__(
@@ -157,8 +164,9 @@ class StudentLosses:
         *,
         listener: Listener | None = None,
         taught: tuple[str, ...] | None = None,
+        precision: Precision = "32-true",
     ) -> None:
-        self.student, self.config = student, config
+        self.student, self.config, self.precision = student, config, precision
         self.teacher = teacher.eval().requires_grad_(False) if teacher is not None else None
         self.listener = listener or Listener("cpu")
         classes = student.config.classes
@@ -218,9 +226,12 @@ class StudentLosses:
         self.teacher.to(normalised.device)
         config = self.teacher.config
         same = config.level == self.student.config.level and not listens_to_features(config)
-        output = self.teacher(normalised if same else self.listener.inputs(self.teacher, batch))
+        inputs = normalised if same else self.listener.inputs(self.teacher, batch)
+        mixed = self.precision == "bf16-mixed"
+        with torch.autocast(normalised.device.type, torch.bfloat16, enabled=mixed):
+            output = self.teacher(inputs)
         logits = output.logits if isinstance(output, StudentOutput) else output
-        return logits[..., self.taught]
+        return logits[..., self.taught].float()
 
 
 @torch.no_grad()

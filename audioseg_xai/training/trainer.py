@@ -65,11 +65,13 @@ class TrainingConfig(Config):
     validate_every: int = Field(default=1000, ge=1)
     patience: int = Field(default=10, ge=1)
     seed: int = 0
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    precision: Precision = "32-true"
     checkpoint_every: int | None = Field(default=None, ge=1)
     checkpoint_minutes: float | None = Field(default=None, gt=0)
     data: DataConfig = DataConfig()
 
+
+Precision = Literal["32-true", "bf16-mixed"]
 
 Losses = Callable[[nn.Module, Batch], Mapping[str, torch.Tensor]]
 """Computes the loss terms of a batch; ``total`` is what is minimised.

@@ -21,6 +21,7 @@ labels=conf/student_labels.yaml    # what the student starts from: labels alone
 student=conf/student.yaml    # network, schedule and loss of the student, which goes on from there
 ablations=all          # of stage 7: names in conf/ablations, with commas between
 stop_stage=6           # last stage to run; 7 are the ablations
+precision=32-true      # of training; bf16-mixed halves its time where processor or GPU computes in it
 nj=2                   # processes at once
 
 # shellcheck source-path=SCRIPTDIR source=../common/runner.sh
@@ -71,7 +72,7 @@ stage_2() { # dictionary: sparse NMF
 stage_3() { # teacher
   run_jobs --gpu --saves exp/log/teacher.log "$python" "$bin/train_teacher.py" -v \
     --train exp/features/train --valid exp/features/valid --config "$teacher" \
-    --output exp/teacher --num-workers "$nj"
+    --output exp/teacher --precision "$precision" --num-workers "$nj"
 }
 
 stage_4() { # distillation: a student that is faithful, and thresholds for both
@@ -87,8 +88,8 @@ stage_4() { # distillation: a student that is faithful, and thresholds for both
 
 distill() { # distill NAME CONFIG [OPTION...]
   run_jobs --gpu --saves "exp/log/$1.log" "$python" "$bin/distill.py" -v --config "$2" --output "exp/$1" \
-    --train exp/features/train --valid exp/features/valid --num-workers "$nj" \
-    --dictionary exp/dictionary.safetensors "${@:3}"
+    --train exp/features/train --valid exp/features/valid --precision "$precision" \
+    --num-workers "$nj" --dictionary exp/dictionary.safetensors "${@:3}"
 }
 
 # All recordings were segmented, as their shards testify: one that is missing in an RTTM file has no
@@ -167,7 +168,7 @@ ablate() { # ablate NAME: training, thresholds, faithfulness
   [[ $alpha == 0 ]] || more=(--teacher exp/teacher)
   run_jobs --gpu --saves "exp/log/ablation_$1.log" "$python" "$bin/distill.py" -v \
     --config "conf/ablations/$1.yaml" --output "$model" --num-workers "$nj" \
-    --train "$features/train" --valid "$features/valid" \
+    --precision "$precision" --train "$features/train" --valid "$features/valid" \
     --dictionary "exp/ablations/dictionary_${atoms}_$fft.safetensors" "${more[@]}"
   # Nothing was trained since: a stage that is run again, for more of them, has this already.
   [[ ! ${model}_faithfulness.json -nt $model/train/checkpoint.ckpt ]] || return 0
