@@ -111,6 +111,16 @@ def test_without_random_components_the_labels_stay(student, crop):
     assert 0.5 <= masked.weights.item() <= 1
 
 
+def test_without_random_components_other_classes_are_unknown_where_they_were(student, crop):
+    spectrogram, labels, activations = crop
+    labels = labels.clone()
+    labels[0, 30:60, 3] = 1
+    masked = masked_by_kind(student, (spectrogram, labels, activations))["random"]
+    wanted = labels[0].clone()
+    wanted[30:50, 3] = -1
+    assert torch.equal(masked.labels[0], wanted)
+
+
 def test_frames_without_the_class_stay_as_they_are(student, crop):
     for masked in masked_by_kind(student, crop).values():
         for frames in (slice(0, 10), slice(50, FRAMES)):

@@ -4,10 +4,10 @@ A network that reads the whole spectrogram can put anything into H, so that comp
 relevant without the sound that they describe being so. Here the student hears some crops again
 with a part of the spectrum masked, in one of three ways: without the components that its decision
 for a class rests on (the class must go), with these alone (the class must stay), or without random
-components of the same energy (all labels must stay). The first two are the masking-out and
-masking-in of Paissan et al., "Listenable Maps for Audio Classifiers" (L-MAC), ICML 2024, here of
-the network itself and not of a decoder beside it; the third is the control that explanations are
-measured against.
+components of the same energy (the class must stay, and what was not there must not come); what is
+left of other classes, nobody knows. The first two are the masking-out and masking-in of Paissan et
+al., "Listenable Maps for Audio Classifiers" (L-MAC), ICML 2024, here of the network itself and not
+of a decoder beside it; the third is the control that explanations are measured against.
 """
 
 from __future__ import annotations
@@ -152,6 +152,8 @@ class Masker:
             if shared > _MOST_SHARED:
                 return None
             factor, weight = 1 - self._component_mask(heard, random, kind), 1 - shared
+            others = active & (torch.arange(active.shape[1], device=active.device) != c)
+            wanted[others & frames.unsqueeze(1)] = UNKNOWN
         else:
             mask = self._component_mask(heard, selected, kind)
             factor = mask if mode == 1 else 1 - mask
