@@ -50,6 +50,18 @@ def test_a_gain_that_few_recordings_show_moves_no_threshold() -> None:
     assert tune([recording(20)] * 10, ("a",), ["a"])[0]["a"].onset == 0.3
 
 
+def test_a_gain_that_all_recordings_show_counts_however_much_they_differ() -> None:
+    def recording(alarms: int) -> tuple[NDArray[np.float64], NDArray[np.int8]]:
+        labels = np.repeat([[0], [1]], 50, axis=0).astype(np.int8)
+        probabilities = np.where(labels == 1, 0.9, 0.1)
+        probabilities[50:55] = 0.3  # found only by a lower threshold
+        probabilities[:alarms] = 0.9
+        return probabilities, labels
+
+    easy_and_hard = [recording(0), recording(45)] * 5
+    assert tune(easy_and_hard, ("a",), ["a"])[0]["a"].onset == 0.3
+
+
 def test_tuning_needs_an_active_frame() -> None:
     silent = (np.zeros((10, 1)), np.zeros((10, 1), dtype=np.int8))
     with pytest.raises(TrainingError, match=r"music is active in no.*add validation recordings"):

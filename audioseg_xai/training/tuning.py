@@ -23,7 +23,7 @@ _DURATIONS = (0.0, 0.1, 0.2, 0.4)
 _USUAL = 0.2  # seconds
 _RESAMPLES = 200
 _INTERVAL_RESAMPLES = 1000
-_TOLERATED = 2.0  # standard errors
+_TOLERATED = 2.0  # standard errors of a difference
 
 
 def tune(
@@ -32,13 +32,13 @@ def tune(
     """Search the rule with the best pooled F1 over frames, one class at a time.
 
     First the threshold; then the offset threshold; then gaps and durations together. Each step
-    starts from the choice of the one before. Of the thresholds whose F1 is within two standard
-    errors of the best (bootstrap over recordings), so not significantly worse, the one nearest to
-    0.5 is taken, of such offset thresholds the highest, and of such gaps and durations those
-    nearest to 0.2 s, which joins syllables and leaves pauses: what few validation recordings gain
-    by extremes does not carry over to others. It is the rule of one standard error of
-    Breiman et al., Classification and Regression Trees, 1984, with two, because recordings of the
-    same source are not independent.
+    starts from the choice of the one before. Of the thresholds that are not significantly worse
+    than the best, the one nearest to 0.5 is taken, of such offset thresholds the highest, and of
+    such gaps and durations those nearest to 0.2 s, which joins syllables and leaves pauses: what
+    few validation recordings gain by extremes does not carry over to others. Worse is what loses
+    more F1 than two standard errors of the difference on the same recordings (paired bootstrap over
+    recordings). It is the rule of one standard error of Breiman et al., Classification and
+    Regression Trees, 1984, with two, because recordings of the same source are not independent.
 
     Parameters
     ----------
@@ -118,23 +118,16 @@ def decide_frames(probabilities: NDArray[np.floating], rule: ClassDecoding) -> N
 def _not_worse(
     pairs: Sequence[_Column], candidates: Iterable[ClassDecoding]
 ) -> list[ClassDecoding]:
-    """Return the rules whose F1 is within two standard errors of the best.
-
-    The errors are those of the difference of two figures from independent recordings, which is
-    more than the difference on the same recordings varies: what is kept here is meant for others.
-    """
+    """Return the best rule, and those whose F1 is not significantly below that of the best."""
     rules = list(candidates)
     counts = [_counts(pairs, rule) for rule in rules]
     quality = np.array([_f1(each.sum(axis=0)) for each in counts])
-    errors = np.array([_standard_error(each) for each in counts])
     best = int(np.argmax(quality))
-    near = quality[best] - quality <= _TOLERATED * np.hypot(errors, errors[best])
+    # The same recordings are drawn for all: what varies with them alike is no difference.
+    resampled = np.array([_resampled_f1(each, _RESAMPLES) for each in counts])
+    errors = np.std(resampled[best] - resampled, axis=1)
+    near = quality[best] - quality <= _TOLERATED * errors
     return [rule for rule, kept in zip(rules, near, strict=True) if kept]
-
-
-def _standard_error(counts: NDArray[np.int64]) -> float:
-    """Return the bootstrap standard error over recordings of a pooled F1."""
-    return float(np.std(_resampled_f1(counts, _RESAMPLES)))
 
 
 def _resampled_f1(counts: NDArray[np.int64], resamples: int) -> list[float]:
