@@ -6,7 +6,7 @@
 #   ./run.sh --hours 60 --teacher conf/short/teacher.yaml --labels conf/short/student_labels.yaml \
 #     --student conf/short/student.yaml
 
-hours=240              # hours of simulated audio to train on
+hours=240              # hours of simulated audio to train on, half of them rich in overlap
 valid_hours=1.5        # hours of simulated audio to validate and choose thresholds with
 test_hours=1.5         # hours of simulated audio to test with
 pool=""                # a pool that is there already: nothing is fetched
@@ -21,7 +21,7 @@ labels=conf/student_labels.yaml    # what the student starts from: labels alone
 student=conf/student.yaml    # network, schedule and loss of the student, which goes on from there
 ablations=all          # of stage 7: names in conf/ablations, with commas between
 stop_stage=6           # last stage to run; 7 are the ablations
-precision=32-true      # of training; bf16-mixed halves its time where processor or GPU computes in it
+precision=32-true      # of training; bf16-mixed takes two thirds of the time where there is bf16
 nj=2                   # processes at once
 
 # shellcheck source-path=SCRIPTDIR source=../common/runner.sh
@@ -36,7 +36,10 @@ test_sets() { # NAME DIRECTORY, a line a test set
 
 stage_0() { # data: the pool of sources, and simulated recordings with exact labels
   [[ -n $pool || -e data/pool/pool.jsonl ]] || make_pool
-  simulate train "$hours" train 1 conf/simulate.yaml
+  local half
+  half=$("$python" -c "print($hours / 2)")
+  simulate train "$half" train 1 conf/simulate.yaml
+  simulate dense "$half" train 11 conf/simulate_dense.yaml
   simulate valid "$valid_hours" valid 2 conf/simulate_valid.yaml
   simulate test "$test_hours" valid 3 conf/simulate_valid.yaml
 }
@@ -58,7 +61,7 @@ simulate() { # simulate NAME HOURS SPLIT SEED CONFIG
 }
 
 stage_1() { # features: spectrograms and frame labels
-  for set in train valid test; do
+  for set in train dense valid test; do
     cache_features "$set" --datadir "data/$set" --output "exp/features/$set"
   done
 }
@@ -71,8 +74,8 @@ stage_2() { # dictionary: sparse NMF
 
 stage_3() { # teacher
   run_jobs --gpu --saves exp/log/teacher.log "$python" "$bin/train_teacher.py" -v \
-    --train exp/features/train --valid exp/features/valid --config "$teacher" \
-    --output exp/teacher --precision "$precision" --num-workers "$nj"
+    --train exp/features/train --train exp/features/dense --valid exp/features/valid \
+    --config "$teacher" --output exp/teacher --precision "$precision" --num-workers "$nj"
 }
 
 stage_4() { # distillation: a student that is faithful, and thresholds for both
@@ -88,8 +91,8 @@ stage_4() { # distillation: a student that is faithful, and thresholds for both
 
 distill() { # distill NAME CONFIG [OPTION...]
   run_jobs --gpu --saves "exp/log/$1.log" "$python" "$bin/distill.py" -v --config "$2" --output "exp/$1" \
-    --train exp/features/train --valid exp/features/valid --precision "$precision" \
-    --num-workers "$nj" --dictionary exp/dictionary.safetensors "${@:3}"
+    --train exp/features/train --train exp/features/dense --valid exp/features/valid \
+    --precision "$precision" --num-workers "$nj" --dictionary exp/dictionary.safetensors "${@:3}"
 }
 
 # All recordings were segmented, as their shards testify: one that is missing in an RTTM file has no
@@ -168,7 +171,8 @@ ablate() { # ablate NAME: training, thresholds, faithfulness
   [[ $alpha == 0 ]] || more=(--teacher exp/teacher)
   run_jobs --gpu --saves "exp/log/ablation_$1.log" "$python" "$bin/distill.py" -v \
     --config "conf/ablations/$1.yaml" --output "$model" --num-workers "$nj" \
-    --precision "$precision" --train "$features/train" --valid "$features/valid" \
+    --precision "$precision" --train "$features/train" --train "$features/dense" \
+    --valid "$features/valid" \
     --dictionary "exp/ablations/dictionary_${atoms}_$fft.safetensors" "${more[@]}"
   # Nothing was trained since: a stage that is run again, for more of them, has this already.
   [[ ! ${model}_faithfulness.json -nt $model/train/checkpoint.ckpt ]] || return 0
@@ -194,7 +198,7 @@ features_of() { # features_of FFT_SIZE: the folder of the features, made where t
   local set folder=exp/features
   if (($1 != 512)); then
     folder=exp/features_$1
-    for set in train valid; do
+    for set in train dense valid; do
       [[ -e $folder/$set/index.h5 ]] || cache_features "${set}_$1" --fft-size "$1" \
         --datadir "data/$set" --output "$folder/$set" >&2
     done
