@@ -10,18 +10,17 @@ gradients and optimiser. Mixed precision gains where the processor computes in b
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import get_args
 
 import click
 import torch
-from data_path import write_archive
+from data_path import fastest_step, write_archive
 from lightning_fabric import Fabric
 from results import Result, options, publish
 
-from audioseg_xai.config import parse_config, read_yaml
+from audioseg_xai.config import load_yaml
 from audioseg_xai.labels import CLASSES
 from audioseg_xai.losses import LossConfig
 from audioseg_xai.models.networks import Student, Teacher
@@ -65,14 +64,7 @@ def step_seconds(
     fabric = Fabric(accelerator="cpu", precision=precision)
     forward, optimizer = fabric.setup(student, torch.optim.AdamW(student.parameters()))
     losses = StudentLosses(student, config, teacher, precision=precision)
-    taken = []
-    for batch in batches:
-        started = time.process_time()
-        fabric.backward(losses(forward, batch)["total"])
-        optimizer.step()
-        optimizer.zero_grad()
-        taken.append(time.process_time() - started)
-    return min(taken[1:])
+    return fastest_step(losses, forward, optimizer, batches, fabric.backward)
 
 
 def rows(
@@ -93,8 +85,8 @@ def rows(
 def main(quick: bool, json_path: Path | None) -> None:
     """Measure, and print Markdown."""
     torch.set_num_threads(1)
-    run = parse_config(read_yaml(RECIPE / "student.yaml"), StudentRun, "student.yaml")
-    taught = parse_config(read_yaml(RECIPE / "teacher.yaml"), TeacherRun, "teacher.yaml")
+    run = load_yaml(RECIPE / "student.yaml", StudentRun)
+    taught = load_yaml(RECIPE / "teacher.yaml", TeacherRun)
     batches = draw_batches(run, 4 if quick else 12)
     found = list(rows(run, Teacher(taught.network), batches))
     ratios = {

@@ -38,27 +38,23 @@ def test_of_equal_thresholds_the_one_nearest_to_a_half_is_taken() -> None:
     assert (rule.onset, rule.offset) == (0.5, 0.5)
 
 
-def test_a_gain_that_few_recordings_show_moves_no_threshold() -> None:
-    def recording(quiet: int) -> tuple[NDArray[np.float64], NDArray[np.int8]]:
-        labels = np.repeat([[0], [1]], 50, axis=0).astype(np.int8)
-        probabilities = np.where(labels == 1, 0.9, 0.1)
-        probabilities[50 : 50 + quiet] = 0.3  # found only by a lower threshold
-        return probabilities, labels
+def second_half(quiet: int, alarms: int = 0) -> tuple[NDArray[np.float64], NDArray[np.int8]]:
+    """Return a recording of which `quiet` frames are found only by a threshold of 0.3 or less."""
+    labels = np.repeat([[0], [1]], 50, axis=0).astype(np.int8)
+    probabilities = np.where(labels == 1, 0.9, 0.1)
+    probabilities[50 : 50 + quiet] = 0.3
+    probabilities[:alarms] = 0.9
+    return probabilities, labels
 
-    one_of_ten = [recording(0)] * 9 + [recording(20)]
+
+def test_a_gain_that_few_recordings_show_moves_no_threshold() -> None:
+    one_of_ten = [second_half(0)] * 9 + [second_half(20)]
     assert tune(one_of_ten, ("a",), ["a"])[0]["a"].onset == 0.5
-    assert tune([recording(20)] * 10, ("a",), ["a"])[0]["a"].onset == 0.3
+    assert tune([second_half(20)] * 10, ("a",), ["a"])[0]["a"].onset == 0.3
 
 
 def test_a_gain_that_all_recordings_show_counts_however_much_they_differ() -> None:
-    def recording(alarms: int) -> tuple[NDArray[np.float64], NDArray[np.int8]]:
-        labels = np.repeat([[0], [1]], 50, axis=0).astype(np.int8)
-        probabilities = np.where(labels == 1, 0.9, 0.1)
-        probabilities[50:55] = 0.3  # found only by a lower threshold
-        probabilities[:alarms] = 0.9
-        return probabilities, labels
-
-    easy_and_hard = [recording(0), recording(45)] * 5
+    easy_and_hard = [second_half(5), second_half(5, alarms=45)] * 5
     assert tune(easy_and_hard, ("a",), ["a"])[0]["a"].onset == 0.3
 
 
