@@ -265,7 +265,7 @@ def step_seconds(archive: Archive, steps: int) -> float:
     source = CropSource(Corpora([archive], [archive]), DataConfig(crop=CROP), CLASSES)
     batch = CropDataset(source, seed=0, first=0, steps=1)[0]
     student = Student(StudentConfig(), torch.rand(257, 256) / 16).train()
-    losses = StudentLosses(student, LossConfig(alpha=0.0, delta=1.0), None)
+    losses = StudentLosses(student, LossConfig(alpha=0.0, delta=1.0))
     optimizer = torch.optim.AdamW(student.parameters())
     return fastest_step(losses, student, optimizer, [batch] * (steps + 1)) / BATCH
 

@@ -63,7 +63,7 @@ def step_seconds(
     student = Student(run.network, torch.rand(bins, atoms) / bins**0.5).train()
     fabric = Fabric(accelerator="cpu", precision=precision)
     forward, optimizer = fabric.setup(student, torch.optim.AdamW(student.parameters()))
-    losses = StudentLosses(student, config, teacher, precision=precision)
+    losses = StudentLosses(student, config, [teacher], precision=precision)
     return fastest_step(losses, forward, optimizer, batches, fabric.backward)
 
 

@@ -16,14 +16,20 @@ if TYPE_CHECKING:
 @command()
 @training_options
 @click.option("--dictionary", required=True, type=Path, metavar="FILE", help="W.")
-@click.option("--teacher", type=Path, metavar="DIR", help="Model to imitate; needed with alpha.")
+@click.option(
+    "--teacher",
+    type=Path,
+    multiple=True,
+    metavar="DIR",
+    help="Model to imitate; needed with alpha. Of several, the mean of their posteriors.",
+)
 @click.option("--start", type=Path, metavar="DIR", help="Student to go on from.")
 def cli(
     train: tuple[Path, ...],
     valid: tuple[Path, ...],
     augment_with: tuple[Path, ...],
     dictionary: Path,
-    teacher: Path | None,
+    teacher: tuple[Path, ...],
     start: Path | None,
     config: Path | None,
     output: Path,
@@ -55,7 +61,7 @@ def cli(
             with_precision(run, precision),
             load_dictionary(dictionary),
             work or output / "train",
-            teacher=load_model(teacher) if teacher else None,
+            teachers=[load_model(folder) for folder in teacher],
             start=load_model(start) if start else None,
             upstream_checkpoint=upstream_checkpoint,
             device=device,

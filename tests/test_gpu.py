@@ -75,6 +75,6 @@ def test_teacher_and_student_are_trained(archive: Archive, tmp_path: Path, preci
     teacher = train_teacher(corpora(archive), taught, tmp_path / "teacher", **GPU)
     distilled = with_precision(student_run(10, alpha=1.0, epsilon=1.0, masked=0.5), precision)
     folder, dictionary = tmp_path / "student", some_dictionary()
-    student = distill(corpora(archive), distilled, dictionary, folder, teacher=teacher, **GPU)
+    student = distill(corpora(archive), distilled, dictionary, folder, teachers=[teacher], **GPU)
     for model in (teacher, student):
         assert all(torch.isfinite(value).all() for value in model.network.state_dict().values())

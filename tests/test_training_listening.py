@@ -103,7 +103,7 @@ def test_training_on_samples_computes_features_on_the_way(
         values.model_copy(update={"training": training}),
         some_dictionary(),
         tmp_path / "s",
-        teacher=teacher,
+        teachers=[teacher],
         **CPU,
     )
     assert list(student.config.decoding) == ["speech"]

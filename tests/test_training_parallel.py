@@ -199,7 +199,7 @@ def test_two_processes_make_the_gradient_of_a_student_of_one(together: Together)
     student, teacher = some_student(), Teacher(teacher_run(1).network)
 
     def step(network: Student, batch: Batch) -> dict[str, Any]:
-        return gradients(network, StudentLosses(network, loss, deepcopy(teacher))(network, batch))
+        return gradients(network, StudentLosses(network, loss, [deepcopy(teacher)])(network, batch))
 
     whole = step(deepcopy(student), uneven_batch())
     check_equal(both(together, student, step, uneven_batch()), whole)
@@ -242,7 +242,7 @@ def test_two_processes_mask_as_one_whoever_has_something_to_mask(
     monkeypatch.setattr("audioseg_xai.training.student.Masker", Watched)
 
     def step(network: Student, batch: Batch) -> dict[str, Any]:
-        terms = StudentLosses(network, loss, None)(network, batch)
+        terms = StudentLosses(network, loss)(network, batch)
         statistics = {name: each.float() for name, each in network.named_buffers()}
         return gradients(network, terms) | statistics
 

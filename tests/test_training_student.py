@@ -16,14 +16,17 @@ from audioseg_xai.extract import extractions
 from audioseg_xai.features import SpectrogramConfig
 from audioseg_xai.labels import CLASSES
 from audioseg_xai.losses import LossConfig
+from audioseg_xai.models.card import render_card
 from audioseg_xai.models.directory import Model, load_model, save_model
 from audioseg_xai.models.networks import Student, StudentOutput
 from audioseg_xai.nmf import NMFConfig, learn_dictionary
 from audioseg_xai.training.corpora import Corpora
 from audioseg_xai.training.data import Batch, CropDataset, CropSource, DataConfig
 from audioseg_xai.training.dictionary import balanced_frames, load_dictionary, save_dictionary
+from audioseg_xai.training.identity import model_digest
 from audioseg_xai.training.student import StudentLosses, StudentRun, distill, warm_start
 from audioseg_xai.training.teacher import train_teacher
+from audioseg_xai.training.teaching import check_teachers, pooled_logits
 from tests.dummies import student, student_config
 from tests.training_dummies import (
     CPU,
@@ -58,7 +61,7 @@ def test_a_student_learns_from_its_teacher_and_rebuilds_the_sound(
         **CPU,
     )
     run = student_run(60, alpha=10.0, beta=1.0, gamma=0.01)
-    model = distill(corpora(archive), run, loaded, tmp_path / "s", teacher=teacher, **CPU)
+    model = distill(corpora(archive), run, loaded, tmp_path / "s", teachers=[teacher], **CPU)
     figures = model.config.metrics[METRICS]
     assert figures["music"]["F1"] > 0.85
     network = model.network
@@ -210,7 +213,7 @@ def gradients(archive: Archive, alpha: float) -> tuple[Batch, torch.Tensor, list
     source = CropSource(corpora(archive), DataConfig(crop=290, batch_size=2), CLASSES)
     batch = CropDataset(source, seed=0, first=0, steps=1)[0]
     config = LossConfig(alpha=alpha, beta=1.0, gamma=0.1, delta=1.0)
-    losses = StudentLosses(network, config, student(seed=5) if alpha else None)
+    losses = StudentLosses(network, config, [student(seed=5)] if alpha else [])
     logits = []
 
     def forward(inputs: torch.Tensor) -> StudentOutput:
@@ -252,11 +255,53 @@ def test_what_the_teacher_was_never_taught_is_not_imitated(archive: Archive) -> 
     source = CropSource(corpora(archive), DataConfig(crop=50, batch_size=2), CLASSES)
     batch = CropDataset(source, seed=0, first=0, steps=1)[0]
     config = LossConfig(alpha=1.0, beta=0.0, gamma=0.0)
-    losses = StudentLosses(network, config, student(seed=5), taught=("speech", "overlap"))
+    losses = StudentLosses(network, config, [student(seed=5)], taught=("speech", "overlap"))
     losses(network, batch)["total"].backward()
     gradient = network.classifier.bias.grad
     assert gradient is not None
     assert gradient.ne(0).tolist() == [True, False, False, True]
+
+
+def test_several_teachers_teach_the_mean_of_their_posteriors(archive: Archive) -> None:
+    network = student()
+    teachers = [student(seed=5), student(seed=6)]
+    source = CropSource(corpora(archive), DataConfig(crop=50, batch_size=2), CLASSES)
+    batch = CropDataset(source, seed=0, first=0, steps=1)[0]
+    heard = network.level_norm(batch.spectrogram)
+    losses = StudentLosses(network, LossConfig(alpha=1.0), teachers)
+    assert losses.teachers is not None
+    logits = losses.teachers.logits(batch, heard, network.config)
+    with torch.no_grad():
+        mean = torch.stack([each.eval()(heard).logits.sigmoid() for each in teachers]).mean(0)
+    assert torch.allclose(logits.sigmoid(), mean, atol=1e-6)
+
+
+def test_the_card_tells_how_many_taught(archive: Archive, tmp_path: Path) -> None:
+    begin = student_run(1, **LABELS_ONLY)
+    teachers = [
+        distill(corpora(archive), begin, some_dictionary(), tmp_path / name, **CPU)
+        for name in ("a", "b")
+    ]
+    run, folder = student_run(1, alpha=1.0), tmp_path / "s"
+    model = distill(corpora(archive), run, some_dictionary(), folder, teachers=teachers, **CPU)
+    digests = ", ".join(model_digest(each)[:12] for each in teachers)
+    told = f"Distilled from the mean of 2 teachers (weights {digests})."
+    assert told in render_card(model.config)
+
+
+def test_the_mean_of_certain_posteriors_keeps_its_logits() -> None:
+    certain = torch.tensor([[-40.0, 40.0, 60.0], [-40.0, 40.0, 60.0]])
+    assert torch.allclose(pooled_logits(certain), certain[0])
+
+
+def test_teachers_of_different_classes_are_refused(tmp_path: Path) -> None:
+    sources = [make_archive(tmp_path / name, (name,)) for name in ("music", "noise")]
+    teachers = [
+        train_teacher(corpora(each), teacher_run(1), tmp_path / f"t{number}", **CPU)
+        for number, each in enumerate(sources)
+    ]
+    with pytest.raises(ModelError, match="taught noise, the teacher music: only"):
+        check_teachers(teachers, student_run(1).network)
 
 
 def test_the_teacher_computes_in_the_precision_of_the_training(archive: Archive) -> None:
@@ -265,7 +310,7 @@ def test_the_teacher_computes_in_the_precision_of_the_training(archive: Archive)
     source = CropSource(corpora(archive), DataConfig(crop=50, batch_size=2), CLASSES)
     batch = CropDataset(source, seed=0, first=0, steps=1)[0]
     whole, mixed = (
-        StudentLosses(network, LossConfig(), teacher, precision=precision)(network, batch)
+        StudentLosses(network, LossConfig(), [teacher], precision=precision)(network, batch)
         for precision in ("32-true", "bf16-mixed")
     )
     assert dtypes == [torch.float32, torch.bfloat16]
@@ -280,7 +325,7 @@ def test_a_student_decides_what_its_teacher_and_its_labels_are_about(tmp_path: P
     sources = Corpora([noise], [music, noise])
     for delta, expected in ((0.0, ["music"]), (1.0, ["music", "noise"])):
         run, folder = student_run(1, alpha=1.0, delta=delta), tmp_path / str(delta)
-        model = distill(sources, run, some_dictionary(), folder, teacher=teacher, **CPU)
+        model = distill(sources, run, some_dictionary(), folder, teachers=[teacher], **CPU)
         assert list(model.config.decoding) == expected
         assert list(model.config.metrics[METRICS]) == expected
 
@@ -308,7 +353,9 @@ def test_teacher_and_student_may_listen_to_different_things(
     taught_by = teacher_run(2, front_end if listener == "teacher" else {})
     run = student_run(2, front_end if listener == "student" else {})
     teacher = train_teacher(corpora(source), taught_by, tmp_path / "t", **CPU)
-    model = distill(corpora(source), run, some_dictionary(), tmp_path / "s", teacher=teacher, **CPU)
+    model = distill(
+        corpora(source), run, some_dictionary(), tmp_path / "s", teachers=[teacher], **CPU
+    )
     assert "music" in model.config.metrics[METRICS]
 
 
@@ -334,14 +381,14 @@ def test_every_way_to_teach_works_on_features(
     archive: Archive, tmp_path: Path, loss: dict[str, float], trainable: bool
 ) -> None:
     source = with_features(archive, tmp_path / "archive", 3, 6)
-    teacher = (
-        train_teacher(corpora(source), teacher_run(1, PAPER), tmp_path / "t", **CPU)
+    teachers = (
+        [train_teacher(corpora(source), teacher_run(1, PAPER), tmp_path / "t", **CPU)]
         if loss["alpha"]
-        else None
+        else []
     )
     run = student_run(2, PAPER | {"trainable_dictionary": trainable}, **loss)
     first = some_dictionary()
-    model = distill(corpora(source), run, first, tmp_path / "s", teacher=teacher, **CPU)
+    model = distill(corpora(source), run, first, tmp_path / "s", teachers=teachers, **CPU)
     assert torch.equal(model.network.dictionary, first.atoms) is not trainable
     assert sorted(model.config.metrics[METRICS]) == ["music", "noise"]
     save_model(model, tmp_path / "model")

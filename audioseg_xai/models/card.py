@@ -93,10 +93,19 @@ def _training(origin: dict[str, Any]) -> str:
     if not loss:
         return ""
     weights = ", ".join(f"{name} {value:g}" for name, value in loss.items() if _counts(value))
-    how = "distilled from a teacher" if loss["alpha"] else "by design, from labels alone"
-    start = origin.get("inputs", {}).get("start")
+    inputs = origin.get("inputs", {})
+    how = _taught(inputs) if loss["alpha"] else "by design, from labels alone"
+    start = inputs.get("start")
     began = f" It went on from another student (weights {start[:12]})." if start else ""
     return f"## How it was trained\n\n{how.capitalize()}.{began} Weights of the loss: {weights}.\n"
+
+
+def _taught(inputs: dict[str, str]) -> str:
+    digests = inputs.get("teacher", "").split()
+    if len(digests) < 2:
+        return "distilled from a teacher"
+    weights = ", ".join(digest[:12] for digest in digests)
+    return f"distilled from the mean of {len(digests)} teachers (weights {weights})"
 
 
 def _data(data: list[dict[str, Any]]) -> str:

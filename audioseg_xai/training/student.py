@@ -1,8 +1,9 @@
-"""The training of a student from a teacher, labels and a dictionary."""
+"""The training of a student from teachers, labels and a dictionary."""
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,6 @@ from audioseg_xai.models.networks import (
     NetworkConfig,
     Student,
     StudentConfig,
-    StudentOutput,
     Teacher,
 )
 from audioseg_xai.nmf import Dictionary, encode
@@ -34,6 +34,7 @@ from audioseg_xai.training.listening import Listener
 from audioseg_xai.training.masking import Masker, masking_loss
 from audioseg_xai.training.parallel import joint_sum, shared_label_loss
 from audioseg_xai.training.sampling import known_classes
+from audioseg_xai.training.teaching import Teachers, check_teachers
 from audioseg_xai.training.trainer import Precision, TrainingConfig
 
 
@@ -51,7 +52,7 @@ def distill(
     dictionary: Dictionary,
     folder: str | Path,
     *,
-    teacher: Model | None = None,
+    teachers: Sequence[Model] = (),
     start: Model | None = None,
     upstream_checkpoint: str | None = None,
     device: str = "auto",
@@ -71,8 +72,8 @@ def distill(
         W, and the mean activations that H begins at.
     folder : str or Path
         Receives checkpoints and TensorBoard files.
-    teacher : Model, optional
-        Needed when ``loss.alpha`` is not 0.
+    teachers : sequence of Model, optional
+        Whose mean posteriors are imitated; needed when ``loss.alpha`` is not 0.
     start : Model, optional
         A student of the same network to go on from; else H begins at the activations of the NMF.
     upstream_checkpoint : str, optional
@@ -85,18 +86,18 @@ def distill(
     Raises
     ------
     ModelError
-        If a teacher is needed and missing, or decides other classes, or `start` is of another
+        If a teacher is needed and missing, or one decides other classes, or `start` is of another
         network or dictionary.
     ArchiveError, ConfigError
         If an archive was made with another FFT size or upstream than a network's.
     TrainingError
         If nothing teaches the classes, or the checkpoint in `folder` belongs to another run.
     """
-    _check(run, dictionary, teacher)
-    taught = _taught_classes(run, teacher)
+    _check(run, dictionary, teachers)
+    taught = _taught_classes(run, teachers)
     decided = _decided_classes(corpora, run, taught)
     listener = Listener(device, upstream_checkpoint)
-    heard = [teacher.network.config] if teacher is not None and run.loss.alpha else []
+    heard = [each.network.config for each in teachers] if run.loss.alpha else []
     source = crop_source(corpora, run.training.data, run.network, heard)
     for config in heard:
         listener.settle(config, corpora.train)
@@ -111,12 +112,11 @@ def distill(
     losses = StudentLosses(
         student,
         run.loss,
-        teacher.network if teacher else None,
+        [each.network for each in teachers],
         listener=listener,
         taught=taught,
         precision=run.training.precision,
     )
-    needed = {"teacher": teacher, "start": start}
     recipe = Recipe(
         corpora,
         run.training,
@@ -124,12 +124,16 @@ def distill(
         folder,
         listener,
         decided,
-        inputs={"dictionary": dictionary_digest(dictionary)}
-        | {name: model_digest(model) for name, model in needed.items() if model is not None},
+        inputs={"dictionary": dictionary_digest(dictionary)} | _digests(teachers, start),
         device=device,
         num_workers=num_workers,
     )
     return fit(student, losses, source, recipe, functools.partial(_project, bound=run.loss.bound))
+
+
+def _digests(teachers: Sequence[Model], start: Model | None) -> dict[str, str]:
+    digests = {"teacher": " ".join(model_digest(each) for each in teachers)} if teachers else {}
+    return digests if start is None else digests | {"start": model_digest(start)}
 
 
 class StudentLosses:
@@ -145,30 +149,30 @@ class StudentLosses:
         Gives W and the normalisation.
     config : LossConfig
         The weights.
-    teacher : nn.Module, optional
-        Gives the posteriors to imitate.
+    teachers : sequence of nn.Module, optional
+        Give the posteriors to imitate: their mean.
     listener : Listener, optional
         Gives networks what they listen to.
     taught : tuple of str, optional
-        The classes that the teacher decides, all by default: of the others it knows nothing that
+        The classes that the teachers decide, all by default: of the others they know nothing that
         could be imitated.
     precision : {'32-true', 'bf16-mixed'}, optional
-        In which the teacher computes: that of the training, whose precision covers the student.
+        In which the teachers compute: that of the training, whose precision covers the student.
     """
 
     def __init__(
         self,
         student: Student,
         config: LossConfig,
-        teacher: Teacher | Student | None,
+        teachers: Sequence[Teacher | Student] = (),
         *,
         listener: Listener | None = None,
         taught: tuple[str, ...] | None = None,
         precision: Precision = "32-true",
     ) -> None:
-        self.student, self.config, self.precision = student, config, precision
-        self.teacher = teacher.eval().requires_grad_(False) if teacher is not None else None
+        self.student, self.config = student, config
         self.listener = listener or Listener("cpu")
+        self.teachers = Teachers(teachers, self.listener, precision) if teachers else None
         classes = student.config.classes
         self.taught = [classes.index(name) for name in (classes if taught is None else taught)]
         self.masker = (
@@ -220,18 +224,10 @@ class StudentLosses:
         weights = self.class_weights
         return None if weights is None else weights.to(batch.labels.device)
 
-    @torch.no_grad()
     def _taught(self, batch: Batch, normalised: torch.Tensor) -> torch.Tensor:
-        assert self.teacher is not None
-        self.teacher.to(normalised.device)
-        config = self.teacher.config
-        same = config.level == self.student.config.level and not listens_to_features(config)
-        inputs = normalised if same else self.listener.inputs(self.teacher, batch)
-        mixed = self.precision == "bf16-mixed"
-        with torch.autocast(normalised.device.type, torch.bfloat16, enabled=mixed):
-            output = self.teacher(inputs)
-        logits = output.logits if isinstance(output, StudentOutput) else output
-        return logits[..., self.taught].float()
+        assert self.teachers is not None
+        logits = self.teachers.logits(batch, normalised, self.student.config)
+        return logits[..., self.taught]
 
 
 @torch.no_grad()
@@ -296,10 +292,10 @@ def _architecture(config: NetworkConfig) -> dict[str, Any]:
     return config.model_dump(exclude={"front_end": {"upstream": {"checkpoint"}}})
 
 
-def _taught_classes(run: StudentRun, teacher: Model | None) -> tuple[str, ...]:
-    if teacher is None or not run.loss.alpha:
+def _taught_classes(run: StudentRun, teachers: Sequence[Model]) -> tuple[str, ...]:
+    if not (teachers and run.loss.alpha):
         return ()
-    return tuple(name for name in run.network.classes if name in teacher.config.decoding)
+    return tuple(name for name in run.network.classes if name in teachers[0].config.decoding)
 
 
 def _decided_classes(corpora: Corpora, run: StudentRun, taught: tuple[str, ...]) -> tuple[str, ...]:
@@ -314,7 +310,7 @@ def _decided_classes(corpora: Corpora, run: StudentRun, taught: tuple[str, ...])
     return decided
 
 
-def _check(run: StudentRun, dictionary: Dictionary, teacher: Model | None) -> None:
+def _check(run: StudentRun, dictionary: Dictionary, teachers: Sequence[Model]) -> None:
     expected = (run.network.spectrogram.num_bins, run.network.components)
     found = tuple(dictionary.atoms.shape)
     if found != expected:
@@ -322,27 +318,11 @@ def _check(run: StudentRun, dictionary: Dictionary, teacher: Model | None) -> No
             f"the dictionary has {found[0]} bins and {found[1]} components, the student "
             f"{expected[0]} and {expected[1]}: learn one with the student's settings"
         )
-    if run.loss.alpha and teacher is None:
+    if run.loss.alpha and not teachers:
         raise ModelError("distillation needs a teacher: give one, or set loss.alpha to 0")
-    if teacher is not None and teacher.classes != run.network.classes:
-        raise ModelError(
-            f"the teacher decides {', '.join(teacher.classes)}, "
-            f"the student {', '.join(run.network.classes)}: they must be the same"
-        )
-    _check_spectrogram(run, teacher)
+    check_teachers(teachers, run.network)
     if run.loss.epsilon and listens_to_features(run.network):
         raise ModelError(
             "loss.epsilon masks the spectrogram that the student listens to, and this one listens "
             "to upstream features: set it to 0, or use the spectrogram front end"
-        )
-
-
-def _check_spectrogram(run: StudentRun, teacher: Model | None) -> None:
-    if teacher is None or listens_to_features(teacher.config.network):
-        return
-    found, expected = teacher.config.network.spectrogram.fft_size, run.network.spectrogram.fft_size
-    if found != expected:
-        raise ModelError(
-            f"the teacher's spectrograms have an FFT size of {found}, the student's {expected}: "
-            "they must be the same"
         )
