@@ -126,6 +126,23 @@ def test_faint_sounds_are_heard_but_not_labelled(stock: Stock) -> None:
         assert -65 - 3 <= loudest <= -65 + 20
 
 
+def test_voices_behind_are_heard_but_not_labelled(stock: Stock) -> None:
+    quiet = {"meeting_events": 0.0, "floor": 0.0}
+    behind = {"behind": 1.0, "behind_level": [-40.0, -40.0], "behind_turns": [3, 3]}
+    for index in range(3):
+        without, faint = (
+            Simulator(stock, config(scenes=only("meeting"), noise=quiet, speech=speech), 2).mixture(
+                index, keep_stems=True
+            )
+            for speech in ({}, behind)
+        )
+        assert np.array_equal(faint.stems["speech"], without.stems["speech"])
+        assert faint.segments == without.segments
+        # 40 dB below the speaker at -25 dBFS, the second one up to 6 dB more; three may coincide.
+        loudest = loud_level(cell_power(faint.stems["distractor"]))
+        assert -65 - 6 - 1 <= loudest <= -65 + 20 * np.log10(3) + 1
+
+
 def test_in_a_sparse_meeting_hardly_anybody_speaks(stock: Stock) -> None:
     def share(sparse: float) -> float:
         settings_ = config(

@@ -89,6 +89,11 @@ class SpeechConfig(Config):
     broadcast_overlap: Probability = 0.1
     backchannel: Probability = 0.25
     level_spread: Range = (0.0, 20.0)
+    behind: Probability = Field(
+        default=0.0, description="share of conversations with faint voices behind, never labelled"
+    )
+    behind_level: Range = (-50.0, -27.0)
+    behind_turns: tuple[int, int] = (1, 5)
 
 
 class MusicConfig(Config):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from audioseg_xai.simulate.activity import Floats, cells
+from audioseg_xai.simulate.channel import amplitude
 from audioseg_xai.simulate.rooms import headset_response
 from audioseg_xai.simulate.speech import Voice, length
 from audioseg_xai.simulate.stage import Stage
@@ -139,3 +140,15 @@ def few_words(stage: Stage, voices: list[Voice]) -> None:
         voice = voices[int(stage.rng.integers(len(voices)))]
         onset = float(start) + stage.uniform((0.0, slot * 0.8))
         _speak(stage, voice, onset, min(stage.uniform((0.3, 3.0)), float(start) + slot - onset))
+
+
+def voices_behind(stage: Stage) -> None:
+    """Let others speak far away, or next door: so faint that nobody would write it down."""
+    rng, rule = stage.rng, stage.config.speech
+    level = stage.uniform(rule.behind_level)
+    voices = cast(stage, int(rng.integers(1, 3)), 6.0, room=0.7)
+    for _ in range(int(rng.integers(rule.behind_turns[0], rule.behind_turns[1] + 1))):
+        voice = voices[int(rng.integers(len(voices)))]
+        said = stage.speakers().say(rng, voice, min(_turn_length(stage), stage.seconds))
+        onset = stage.uniform((0.0, max(0.1, stage.seconds - length(said))))
+        stage.canvas.add_sound(said.samples * amplitude(level), cells(onset), "distractor")

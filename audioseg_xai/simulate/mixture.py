@@ -14,6 +14,7 @@ from audioseg_xai.simulate.backgrounds import faint_sounds, floor
 from audioseg_xai.simulate.canvas import Canvas
 from audioseg_xai.simulate.channel import degrade, finish_level, set_level
 from audioseg_xai.simulate.config import SimulationConfig
+from audioseg_xai.simulate.conversation import voices_behind
 from audioseg_xai.simulate.material import Material
 from audioseg_xai.simulate.rooms import room_bank
 from audioseg_xai.simulate.scenes import PLAYING, SCENES, SPEAKING
@@ -103,9 +104,8 @@ class Simulator:
         scene = self._scenes[int(rng.choice(len(weights), p=weights / weights.sum()))]
         stage = Stage(rng, canvas, self.config, lambda: self._speakers, self._material, self._bank)
         SCENES[scene](stage)
-        # Where a share is 0 the dice are left alone: recordings of older configurations stay.
-        if scene in SPEAKING and self.config.noise.faint and stage.chance(self.config.noise.faint):
-            faint_sounds(stage)
+        if scene in SPEAKING:
+            _add_faint(stage)
         if scene != "quiet" and stage.chance(self.config.noise.floor):
             floor(stage, stage.uniform(self.config.noise.floor_level))
         samples = _finished(canvas.samples, scene, self.config, rng)
@@ -130,6 +130,15 @@ def num_recordings(hours: float, seed: int, config: SimulationConfig) -> int:
 def _duration(rng: np.random.Generator, config: SimulationConfig) -> float:
     short = rng.random() < config.short
     return float(rng.uniform(*(config.short_duration if short else config.duration)))
+
+
+def _add_faint(stage: Stage) -> None:
+    # Where a share is 0 the dice are left alone: recordings of older configurations stay.
+    sounds, voices = stage.config.noise.faint, stage.config.speech.behind
+    if sounds and stage.chance(sounds):
+        faint_sounds(stage)
+    if voices and stage.chance(voices):
+        voices_behind(stage)
 
 
 def _finished(
