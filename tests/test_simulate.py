@@ -143,6 +143,24 @@ def test_voices_behind_are_heard_but_not_labelled(stock: Stock) -> None:
         assert -65 - 6 - 1 <= loudest <= -65 + 20 * np.log10(3) + 1
 
 
+@pytest.mark.parametrize(
+    ("music", "noise", "under"),
+    [(0.0, 0.0, set()), (1.0, 0.0, {"music"}), (0.0, 1.0, {"noise"}), (1.0, 1.0, {"noise"})],
+)
+def test_debates_may_have_music_or_noise_under_them(
+    stock: Stock, music: float, noise: float, under: set[str]
+) -> None:
+    loud = {"debate_level": [0.0, 0.0]}
+    debates = config(
+        scenes=only("debate"),
+        music=loud | {"debate": music},
+        noise=loud | {"debate_noise": noise},
+    )
+    mixtures = [Simulator(stock, debates, 7).mixture(index) for index in range(4)]
+    labels = [{segment.label for segment in mixture.segments} for mixture in mixtures]
+    assert all(found - {"speech", "overlap"} == under for found in labels)
+
+
 def test_in_a_sparse_meeting_hardly_anybody_speaks(stock: Stock) -> None:
     def share(sparse: float) -> float:
         settings_ = config(

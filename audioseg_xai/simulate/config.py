@@ -107,6 +107,10 @@ class MusicConfig(Config):
     intro: Probability = 0.3
     jingle: Probability = 0.35
     interlude: Probability = 0.25
+    debate: Probability = Field(
+        default=0.15, description="share of debates without noise with a bed"
+    )
+    debate_level: Range = (-25.0, -5.0)
     noise: Probability = Field(default=0.2, description="share of music alone with a noise bed")
     events: Probability = Field(default=0.2, description="share of it with passing sounds")
 
@@ -122,6 +126,8 @@ class NoiseConfig(Config):
     events: tuple[int, int] = (1, 6)
     meeting_events: Probability = 0.25
     broadcast_noise: Probability = 0.1
+    debate_noise: Probability = 0.15
+    debate_level: Range = (-20.0, -5.0)
     floor: Probability = Field(default=0.7, description="share with an unlabelled floor")
     floor_level: Range = (-65.0, -35.0)
     faint: Probability = Field(

@@ -34,10 +34,11 @@ def debate(stage: Stage) -> None:
     voices = cast(stage, number, stage.uniform((0.0, 12.0)), stage.config.rooms.debate, 0.1)
     talk = Talk(voices, rule.debate_overlap, change=0.95, backchannel=0.4)
     converse(stage, talk, *stage.span())
-    if stage.chance(0.15):
-        bed(stage, "noise", stage.uniform((-20.0, -5.0)))
-    elif stage.chance(0.15):
-        bed(stage, "music", stage.uniform((-25.0, -5.0)))
+    music, noise = stage.config.music, stage.config.noise
+    if stage.chance(noise.debate_noise):
+        bed(stage, "noise", stage.uniform(noise.debate_level))
+    elif stage.chance(music.debate):
+        bed(stage, "music", stage.uniform(music.debate_level))
 
 
 def broadcast(stage: Stage) -> None:
