@@ -73,9 +73,12 @@ stage_2() { # dictionary: sparse NMF
 }
 
 stage_3() { # teacher
-  run_jobs --gpu --saves exp/log/teacher.log "$python" "$bin/train_teacher.py" -v \
-    --train exp/features/train --train exp/features/dense --valid exp/features/valid \
-    --config "$teacher" --output exp/teacher --precision "$precision" --num-workers "$nj"
+  train teacher exp/features train_teacher.py --config "$teacher" --output exp/teacher
+}
+
+train() { # train NAME FEATURES PROGRAM OPTION...
+  run_jobs --gpu --saves "exp/log/$1.log" "$python" "$bin/$3" -v --train "$2/train" \
+    --train "$2/dense" --valid "$2/valid" --precision "$precision" --num-workers "$nj" "${@:4}"
 }
 
 stage_4() { # distillation: a student that is faithful, and thresholds for both
@@ -90,9 +93,8 @@ stage_4() { # distillation: a student that is faithful, and thresholds for both
 }
 
 distill() { # distill NAME CONFIG [OPTION...]
-  run_jobs --gpu --saves "exp/log/$1.log" "$python" "$bin/distill.py" -v --config "$2" --output "exp/$1" \
-    --train exp/features/train --train exp/features/dense --valid exp/features/valid \
-    --precision "$precision" --num-workers "$nj" --dictionary exp/dictionary.safetensors "${@:3}"
+  train "$1" exp/features distill.py --config "$2" --output "exp/$1" \
+    --dictionary exp/dictionary.safetensors "${@:3}"
 }
 
 # All recordings were segmented, as their shards testify: one that is missing in an RTTM file has no
@@ -169,10 +171,7 @@ ablate() { # ablate NAME: training, thresholds, faithfulness
   read -r atoms fft alpha _ < <(traits "$1")
   features=$(features_of "$fft")
   [[ $alpha == 0 ]] || more=(--teacher exp/teacher)
-  run_jobs --gpu --saves "exp/log/ablation_$1.log" "$python" "$bin/distill.py" -v \
-    --config "conf/ablations/$1.yaml" --output "$model" --num-workers "$nj" \
-    --precision "$precision" --train "$features/train" --train "$features/dense" \
-    --valid "$features/valid" \
+  train "ablation_$1" "$features" distill.py --config "conf/ablations/$1.yaml" --output "$model" \
     --dictionary "exp/ablations/dictionary_${atoms}_$fft.safetensors" "${more[@]}"
   # Nothing was trained since: a stage that is run again, for more of them, has this already.
   [[ ! ${model}_faithfulness.json -nt $model/train/checkpoint.ckpt ]] || return 0
