@@ -20,7 +20,7 @@ teacher=conf/teacher.yaml    # network and schedule of the teacher
 labels=conf/student_labels.yaml    # what the student starts from: labels alone
 student=conf/student.yaml    # network, schedule and loss of the student, which goes on from there
 ablations=all          # of stage 7: names in conf/ablations, with commas between
-stop_stage=6           # last stage to run; 7 are the ablations
+stop_stage=6           # last stage to run; 7 are the ablations, 8 a student of several
 precision=32-true      # of training; bf16-mixed takes two thirds of the time where there is bf16
 nj=2                   # processes at once
 
@@ -84,12 +84,15 @@ train() { # train NAME FEATURES PROGRAM OPTION...
 stage_4() { # distillation: a student that is faithful, and thresholds for both
   distill labels "$labels"
   distill student "$student" --teacher exp/teacher --start exp/labels
-  for model in teacher student; do
-    run_jobs "exp/log/tune_$model.log" "$python" "$bin/tune.py" --model "exp/$model" \
-      --archive exp/features/valid --name "simulated validation recordings" \
-      --test "simulated test recordings=exp/features/test" --pool "$(sources)" \
-      --manifest "$(sources)/manifest.json" --output "exp/${model}_tuned"
-  done
+  tune teacher
+  tune student
+}
+
+tune() { # tune NAME: thresholds, and a card that tells of the test recordings
+  run_jobs "exp/log/tune_$1.log" "$python" "$bin/tune.py" --model "exp/$1" \
+    --archive exp/features/valid --name "simulated validation recordings" \
+    --test "simulated test recordings=exp/features/test" --pool "$(sources)" \
+    --manifest "$(sources)/manifest.json" --output "exp/$1_tuned"
 }
 
 distill() { # distill NAME CONFIG [OPTION...]
@@ -100,16 +103,20 @@ distill() { # distill NAME CONFIG [OPTION...]
 # All recordings were segmented, as their shards testify: one that is missing in an RTTM file has no
 # segments (--allow-missing).
 stage_5() { # segmentation of the test recordings, and its F1
-  local name set
+  compare f1 teacher student
+}
+
+compare() { # compare RESULT REFERENCE MODEL: F1 of two models, and how far one decides as the other
+  local name set model
   while read -r name set; do
-    for model in teacher student; do
+    for model in "$2" "$3"; do
       in_shards --gpu "segment_${name}_$model" --rttm "exp/$name/$model.rttm" -- \
         "$python" "$bin/segment.py" --datadir "$set" --model "exp/${model}_tuned"
     done
     "$python" "$bin/compare.py" --reference "$set/ref.rttm" --uem "$set/all.uem" \
-      --classes "$(paste -sd, "$set/classes")" --system "teacher=exp/$name/teacher.rttm" \
-      --system "student=exp/$name/student.rttm" --fidelity-to teacher --allow-missing \
-      --json "exp/$name/f1.json" --markdown "exp/$name/f1.md"
+      --classes "$(paste -sd, "$set/classes")" --system "$2=exp/$name/$2.rttm" \
+      --system "$3=exp/$name/$3.rttm" --fidelity-to "$2" --allow-missing \
+      --json "exp/$name/$1.json" --markdown "exp/$name/$1.md"
   done < <(test_sets)
 }
 
@@ -203,6 +210,15 @@ features_of() { # features_of FFT_SIZE: the folder of the features, made where t
     done
   fi
   echo "$folder"
+}
+
+stage_8() { # a student that goes on imitating several: itself, another, and one without masks
+  distill other conf/several/other.yaml --teacher exp/teacher --start exp/labels
+  distill control conf/several/control.yaml --teacher exp/teacher --start exp/labels
+  distill several conf/several/student.yaml --start exp/student --teacher exp/student \
+    --teacher exp/other --teacher exp/control
+  tune several
+  compare several student several
 }
 
 run_recipe "$@"
