@@ -79,7 +79,7 @@ def test_minutes_in_chunks_are_as_the_whole(model: Model) -> None:
 
 @pytest.mark.parametrize(
     ("name", "floors"),
-    [("ami", {"speech": 84}), ("mix", {"speech": 94, "music": 78, "noise": 65})],
+    [("ami", {"speech": 90}), ("mix", {"speech": 95, "music": 94, "noise": 83})],
 )
 def test_it_reaches_its_floors_on_recordings_it_has_never_seen(
     model: Model, name: str, floors: dict[str, float]
