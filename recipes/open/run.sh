@@ -212,7 +212,7 @@ features_of() { # features_of FFT_SIZE: the folder of the features, made where t
   echo "$folder"
 }
 
-stage_8() { # a student that goes on imitating several: itself, another, and one without masks
+stage_8() { # ensemble: a student that goes on imitating itself, another, and one without masks
   distill other conf/several/other.yaml --teacher exp/teacher --start exp/labels
   distill control conf/several/control.yaml --teacher exp/teacher --start exp/labels
   distill several conf/several/student.yaml --start exp/student --teacher exp/student \
