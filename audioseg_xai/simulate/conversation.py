@@ -104,7 +104,7 @@ def _pause(stage: Stage) -> float:
 def _speak(stage: Stage, voice: Voice, onset: float, wanted: float) -> float:
     jitter = float(stage.rng.normal(0, 1.5))
     said = stage.speakers().say(stage.rng, voice, wanted)
-    samples = said.samples * np.float32(10 ** (jitter / 20))
+    samples = said.samples * amplitude(jitter)
     stage.canvas.add_speech(samples, cells(onset), voice.number, said.loose, said.tight)
     return length(said)
 
