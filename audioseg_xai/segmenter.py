@@ -92,7 +92,7 @@ class StreamingSegmenter:
 
     def _heard(
         self, network: StreamingNetwork, blocks: Iterable[Floats]
-    ) -> Generator[tuple[Floats | None, Floats], None, None]:
+    ) -> Generator[tuple[Floats | None, list[Floats]], None, None]:
         """Yield frames and what the front end makes of them; None stands for the end."""
         for spectrogram in self._spectrograms(blocks):
             for start in range(0, len(spectrogram), self.chunk):
@@ -161,7 +161,7 @@ class LevelStream:
         return np.log1p(normalised, out=normalised)
 
 
-def _decided(network: StreamingNetwork, normalised: Floats | None, heard: Floats) -> Chunk:
+def _decided(network: StreamingNetwork, normalised: Floats | None, heard: list[Floats]) -> Chunk:
     # Weights that are not finite are the business of who looks at the results.
     with np.errstate(all="ignore"):
         if normalised is None:

@@ -78,7 +78,8 @@ def operations(config: Any) -> float:
     block = 2 * tcn.channels**2 * (tcn.kernel + 1)
     total += steps * (2 * inputs * bands * tcn.channels + tcn.blocks * tcn.repeats * block)
     seen = tcn.channels + (bins if config.analysis else 0)
-    return total + 2 * config.components * (seen + len(config.classes))
+    last = 2 * config.components * (seen + len(config.classes))
+    return config.branches * total + last
 
 
 def product_rate(size: int = 512, repeats: int = 200) -> float:

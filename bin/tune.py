@@ -13,7 +13,15 @@ from audioseg_xai.errors import CorpusError
 
 
 @command()
-@click.option("--model", required=True, type=Path, metavar="DIR", help="Model directory.")
+@click.option(
+    "--model",
+    "models",
+    required=True,
+    multiple=True,
+    type=Path,
+    metavar="DIR",
+    help="Model directory (repeatable: several students become one).",
+)
 @click.option(
     "--archive",
     "archives",
@@ -42,7 +50,7 @@ from audioseg_xai.errors import CorpusError
 @upstream_checkpoint_option
 @device_option
 def cli(
-    model: Path,
+    models: tuple[Path, ...],
     archives: tuple[Path, ...],
     tests: dict[str, Path],
     pool: Path | None,
@@ -59,9 +67,13 @@ def cli(
     Onset, offset, filled gaps and shortest duration of each class, by F1 over frames. The result
     is a new model directory with a new card. Never tune on recordings that you will report on:
     those of --test and --pool are but reported in the card, with what is mistaken for what.
+
+    Several students of one architecture are joined first: the result has the components of all,
+    and decides and explains by the mean of their logits.
     """
     from audioseg_xai.corpora.pool import Pool
     from audioseg_xai.models.directory import load_model, save_model
+    from audioseg_xai.models.joined import join_students
     from audioseg_xai.training.listening import Listener
     from audioseg_xai.tuned import add_sources, add_test, set_thresholds
 
@@ -69,7 +81,8 @@ def cli(
     if licence is not None:
         update["licence"] = licence
     sources = Pool.read(pool).of_split(split) if pool is not None else []
-    tuned = load_model(model)
+    loaded = [load_model(folder) for folder in models]
+    tuned = loaded[0] if len(loaded) == 1 else join_students(loaded)
     listener = Listener(device, upstream_checkpoint)
     set_thresholds(tuned, archives, listener, name)
     for called, folder in tests.items():

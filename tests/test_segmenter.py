@@ -93,6 +93,9 @@ CONFIGS: dict[str, StudentConfig] = {
     "deeper": student_config(tcn=TCNConfig(channels=8, blocks=4, repeats=2, kernel=5)),
     "without analysis": student_config(analysis=False),
     "longer window": student_config(spectrogram=SpectrogramConfig(fft_size=1024)),
+    "two branches": student_config(
+        branches=2, front_end=SpectrogramFrontEndConfig(bands=16, channels=(4, 4, 4), stride=2)
+    ),
 }
 
 
@@ -110,9 +113,11 @@ def test_a_student_says_what_it_says_in_pytorch(name: str, seconds: float) -> No
     np.testing.assert_allclose(joined(chunks, "probabilities"), expected.probabilities, atol=1e-3)
 
 
-def test_a_teacher_says_what_it_says_in_pytorch() -> None:
+@pytest.mark.parametrize("branches", [1, 3])
+def test_a_teacher_says_what_it_says_in_pytorch(branches: int) -> None:
     settings = NETWORK.config.model_dump(include={"spectrogram", "level", "front_end", "tcn"})
-    teacher = shaken(Teacher(TeacherConfig.model_validate(settings)))
+    config = TeacherConfig.model_validate(settings | {"branches": branches})
+    teacher = shaken(Teacher(config))
     chunks = list(segmenter(teacher).process([SOUND]))
     np.testing.assert_allclose(
         joined(chunks, "logits"), of_pytorch(teacher, SOUND).logits, atol=1e-4

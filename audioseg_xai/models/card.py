@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from audioseg_xai.labels import CLASSES
 
 if TYPE_CHECKING:
+    from audioseg_xai.models.configs import StudentConfig
     from audioseg_xai.models.stored import ModelConfig
 
 
@@ -53,7 +54,7 @@ def training_sources(manifest: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _head(config: ModelConfig) -> str:
     network = config.network
     what = (
-        f"Explainable student: {network.components} components of an NMF dictionary "
+        f"Explainable student: {_components(network)} "
         f"({'trained along' if network.trainable_dictionary else 'fixed'})"
         if network.kind == "student"
         else "Teacher (black box)"
@@ -64,6 +65,13 @@ def _head(config: ModelConfig) -> str:
         f"{network.spectrogram.num_bins} frequency bins, TCN of {network.tcn.channels} channels, "
         f"{2 * network.receptive_field + 1} frames of context.\n"
     )
+
+
+def _components(network: StudentConfig) -> str:
+    if network.branches == 1:
+        return f"{network.components} components of an NMF dictionary"
+    each = network.components // network.branches
+    return f"{network.branches} branches with {each} components of an NMF dictionary each"
 
 
 def _metrics(config: ModelConfig) -> str:
@@ -89,6 +97,18 @@ def _decoding(config: ModelConfig) -> str:
 
 
 def _training(origin: dict[str, Any]) -> str:
+    parts = origin.get("parts", [])
+    lines = [_way(part) for part in parts or [origin]]
+    if not all(lines):
+        return ""
+    if parts:
+        joined = f"{len(parts)} students side by side, trained apart:\n"
+        lines = [joined, *(f"{number}. {line}" for number, line in enumerate(lines, start=1))]
+    return "\n".join(["## How it was trained\n", *lines, ""])
+
+
+def _way(origin: dict[str, Any]) -> str:
+    """Return how a network was trained, empty where nothing is known."""
     loss = origin.get("config", {}).get("loss")
     if not loss:
         return ""
@@ -97,7 +117,7 @@ def _training(origin: dict[str, Any]) -> str:
     how = _taught(inputs) if loss["alpha"] else "by design, from labels alone"
     start = inputs.get("start")
     began = f" It went on from another student (weights {start[:12]})." if start else ""
-    return f"## How it was trained\n\n{how.capitalize()}.{began} Weights of the loss: {weights}.\n"
+    return f"{how.capitalize()}.{began} Weights of the loss: {weights}."
 
 
 def _taught(inputs: dict[str, str]) -> str:

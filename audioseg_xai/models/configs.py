@@ -164,6 +164,10 @@ class NetworkConfig(Config):
         Size of the temporal network.
     classes : tuple of str
         The classes that the network decides, axis C.
+    branches : int
+        Networks of these sizes that hear the same side by side and share nothing but the last
+        layer: a network that `models.branches` joins of several. Only with the spectrogram front
+        end and a dense TCN with batch normalisation.
     window : int or None
         Frames that a network sees at once whose normalisation is over the window; None for all
         others, which may see any number. The length of a training crop is what it knows.
@@ -177,6 +181,7 @@ class NetworkConfig(Config):
     front_end: FrontEndConfig = SpectrogramFrontEndConfig()
     tcn: TCNConfig = TCNConfig()
     classes: tuple[str, ...] = CLASSES
+    branches: int = Field(default=1, ge=1)
     window: int | None = Field(default=None, ge=2)
     step: int | None = Field(default=None, ge=1)
 
@@ -189,6 +194,22 @@ class NetworkConfig(Config):
         if self.window is not None and self.window_step > self.window:
             raise ValueError("'step' is longer than 'window': frames would be left out")
         return self
+
+    @model_validator(mode="after")
+    def _branches_share_nothing(self) -> Self:
+        heard = isinstance(self.front_end, SpectrogramFrontEndConfig)
+        if self.branches > 1 and not (
+            heard and self.tcn.block == "dense" and not self.needs_window
+        ):
+            raise ValueError(
+                "'branches' need the spectrogram front end, dense blocks and batch normalisation"
+            )
+        return self
+
+    @property
+    def width(self) -> int:
+        """Channels of the embedding, those of all branches side by side."""
+        return self.branches * self.tcn.channels
 
     @property
     def needs_window(self) -> bool:
@@ -230,7 +251,8 @@ class StudentConfig(NetworkConfig):
     Attributes
     ----------
     components : int
-        K, the number of atoms of the dictionary.
+        K, the number of atoms of the dictionary; of several branches, those of the first, then
+        those of the next, as many each.
     trainable_dictionary : bool
         Whether training moves W (kept non-negative, atoms of unit norm).
     analysis : bool
@@ -242,6 +264,12 @@ class StudentConfig(NetworkConfig):
     components: int = Field(default=256, ge=1)
     trainable_dictionary: bool = False
     analysis: bool = True
+
+    @model_validator(mode="after")
+    def _branches_have_components(self) -> Self:
+        if self.components % self.branches:
+            raise ValueError(f"'components' must be a multiple of the {self.branches} branches")
+        return self
 
 
 AnyNetworkConfig = Annotated[TeacherConfig | StudentConfig, Field(discriminator="kind")]

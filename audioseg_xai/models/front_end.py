@@ -27,20 +27,28 @@ class SpectrogramFrontEnd(nn.Module):
         F.
     outputs : int
         Channels of the TCN.
+    branches : int, optional
+        Front ends side by side, with as many channels each.
     """
 
     mel: torch.Tensor
 
-    def __init__(self, config: SpectrogramFrontEndConfig, num_bins: int, outputs: int) -> None:
+    def __init__(
+        self, config: SpectrogramFrontEndConfig, num_bins: int, outputs: int, branches: int = 1
+    ) -> None:
         super().__init__()
+        self.branches = branches
         mel = torch.from_numpy(mel_matrix(config.bands, num_bins))
         self.register_buffer("mel", mel, persistent=False)
-        layers: list[nn.Module] = [nn.BatchNorm2d(1)]
-        inputs, bands = 1, config.bands
-        for number, channels in enumerate(config.channels):
+        layers: list[nn.Module] = [nn.BatchNorm2d(branches)]
+        inputs, bands = branches, config.bands
+        for number, size in enumerate(config.channels):
             stride = (config.stride if number == STRIDED_CONVOLUTION else 1, 2)
+            channels = branches * size
             layers += [
-                nn.Conv2d(inputs, channels, 3, stride=stride, padding=1, bias=False),
+                nn.Conv2d(
+                    inputs, channels, 3, stride=stride, padding=1, groups=branches, bias=False
+                ),
                 nn.BatchNorm2d(channels),
                 nn.ReLU(inplace=True),
             ]
@@ -48,11 +56,13 @@ class SpectrogramFrontEnd(nn.Module):
         # Channels last is 1.3 times as fast on a CPU at these sizes.
         self.convolutions = nn.Sequential(*layers)
         self.convolutions.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.projection = nn.Conv1d(inputs * bands, outputs, 1)
+        self.projection = nn.Conv1d(inputs * bands, branches * outputs, 1, groups=branches)
 
     def forward(self, spectrogram: torch.Tensor) -> torch.Tensor:
-        """Map (B, T, F) to (B, channels, ceil(T / stride))."""
+        """Map (B, T, F) to (B, branches x channels, ceil(T / stride))."""
         bands = (spectrogram @ self.mel).unsqueeze(1)
+        if self.branches > 1:
+            bands = bands.expand(-1, self.branches, -1, -1)
         maps = self.convolutions(bands.contiguous(memory_format=torch.channels_last))
         projected: torch.Tensor = self.projection(maps.transpose(2, 3).flatten(1, 2))
         return projected
@@ -128,9 +138,12 @@ class WindowNorm(nn.Module):
 
 
 def build_front_end(
-    config: SpectrogramFrontEndConfig | FeatureFrontEndConfig, num_bins: int, outputs: int
+    config: SpectrogramFrontEndConfig | FeatureFrontEndConfig,
+    num_bins: int,
+    outputs: int,
+    branches: int = 1,
 ) -> SpectrogramFrontEnd | FeatureFrontEnd:
-    """Return the front end that `config` describes, with `outputs` channels."""
+    """Return the front end that `config` describes, with `outputs` channels a branch."""
     if isinstance(config, SpectrogramFrontEndConfig):
-        return SpectrogramFrontEnd(config, num_bins, outputs)
+        return SpectrogramFrontEnd(config, num_bins, outputs, branches)
     return FeatureFrontEnd(config, outputs)

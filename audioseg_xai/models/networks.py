@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from audioseg_xai.models.configs import (
     NetworkConfig,
@@ -26,11 +27,11 @@ class Network(nn.Module):
         self.level_norm = LevelNorm(config.level, config.spectrogram.fft_size)
         self.stride = config.front_end.stride
         bins, channels = config.spectrogram.num_bins, config.tcn.channels
-        self.front_end = build_front_end(config.front_end, bins, channels)
-        self.tcn = TCN(config.tcn)
+        self.front_end = build_front_end(config.front_end, bins, channels, config.branches)
+        self.tcn = TCN(config.tcn, config.branches)
 
     def embed(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Map inputs (B, T, F or D), or (B, T, L, D), to an embedding (B, T, channels)."""
+        """Map inputs (B, T, F or D), or (B, T, L, D), to an embedding (B, T, width)."""
         embedding: torch.Tensor = self.tcn(self.front_end(inputs))
         return interpolated(embedding.transpose(1, 2), self.stride, inputs.shape[1])
 
@@ -71,7 +72,7 @@ class Teacher(Network):
     def __init__(self, config: TeacherConfig) -> None:
         super().__init__(config)
         self.config = config
-        self.classifier = nn.Linear(config.tcn.channels, len(config.classes))
+        self.classifier = nn.Linear(config.width, len(config.classes))
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return class logits.
@@ -88,6 +89,35 @@ class Teacher(Network):
         """
         logits: torch.Tensor = self.classifier(self.embed(inputs).relu())
         return logits
+
+
+class BranchLinear(nn.Linear):
+    """A linear layer each for embeddings that lie side by side.
+
+    Parameters
+    ----------
+    channels : int
+        Inputs of each branch.
+    outputs : int
+        Outputs of all branches, as many each.
+    branches : int
+        How many there are.
+    """
+
+    def __init__(self, channels: int, outputs: int, branches: int) -> None:
+        super().__init__(channels, outputs)
+        self.branches = branches
+
+    def forward(self, embedding: torch.Tensor) -> torch.Tensor:
+        """Map (B, T, branches x channels) to (B, T, outputs)."""
+        if self.branches == 1:
+            return super().forward(embedding)
+        parts = (
+            each.chunk(self.branches, axis)
+            for each, axis in ((embedding, -1), (self.weight, 0), (self.bias, 0))
+        )
+        mapped = [functional.linear(*part) for part in zip(*parts, strict=True)]
+        return torch.cat(mapped, dim=-1)
 
 
 class StudentOutput(NamedTuple):
@@ -131,7 +161,7 @@ class Student(Network):
             self.dictionary = nn.Parameter(dictionary.clone())
         else:
             self.register_buffer("dictionary", dictionary.clone())
-        self.to_activations = nn.Linear(channels, config.components)
+        self.to_activations = BranchLinear(channels, config.components, config.branches)
         sees_spectrogram = isinstance(config.front_end, SpectrogramFrontEndConfig)
         self.analysis = (
             nn.Linear(bins, config.components, bias=False)

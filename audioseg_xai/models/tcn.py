@@ -15,12 +15,21 @@ class TCN(nn.Sequential):
     as fast as the separable block of Conv-TasNet with as many parameters, which waits for memory.
     Batch normalisation sees no other frame at inference, so that a recording can be processed in
     chunks; with global normalisation it is processed in overlapping windows.
+
+    Parameters
+    ----------
+    config : TCNConfig
+        Sizes.
+    branches : int, optional
+        Networks side by side, of ``config.channels`` each; more than one of dense blocks only.
     """
 
-    def __init__(self, config: TCNConfig) -> None:
+    def __init__(self, config: TCNConfig, branches: int = 1) -> None:
         dilations = [2**i for _ in range(config.repeats) for i in range(config.blocks)]
-        make = TCNBlock if config.block == "dense" else SeparableBlock
-        super().__init__(*(make(config, dilation) for dilation in dilations))
+        if config.block == "dense":
+            super().__init__(*(TCNBlock(config, dilation, branches) for dilation in dilations))
+        else:
+            super().__init__(*(SeparableBlock(config, dilation) for dilation in dilations))
 
 
 class ResidualBlock(nn.Module):
@@ -45,19 +54,21 @@ class ResidualBlock(nn.Module):
 class TCNBlock(ResidualBlock):
     """Dense block of `TCN`: dilated convolution, normalisation, ReLU, 1x1 convolution."""
 
-    def __init__(self, config: TCNConfig, dilation: int) -> None:
+    def __init__(self, config: TCNConfig, dilation: int, branches: int = 1) -> None:
+        channels = branches * config.channels
         super().__init__(
             nn.Conv1d(
-                config.channels,
-                config.channels,
+                channels,
+                channels,
                 config.kernel,
                 padding=dilation * (config.kernel // 2),
                 dilation=dilation,
+                groups=branches,
                 bias=False,
             ),
-            _norm(config, config.channels),
+            _norm(config, channels),
             nn.ReLU(inplace=True),
-            nn.Conv1d(config.channels, config.channels, 1),
+            nn.Conv1d(channels, channels, 1, groups=branches),
         )
 
 
