@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 @command()
 @training_options
-@click.option("--dictionary", required=True, type=Path, metavar="FILE", help="W.")
+@click.option(
+    "--dictionary", type=Path, metavar="FILE", help="W; left out, that of --start goes on."
+)
 @click.option(
     "--teacher",
     type=Path,
@@ -23,14 +25,20 @@ if TYPE_CHECKING:
     metavar="DIR",
     help="Model to imitate; needed with alpha. Of several, the mean of their posteriors.",
 )
-@click.option("--start", type=Path, metavar="DIR", help="Student to go on from.")
+@click.option(
+    "--start",
+    type=Path,
+    multiple=True,
+    metavar="DIR",
+    help="Student to go on from. Several become one, with as many branches.",
+)
 def cli(
     train: tuple[Path, ...],
     valid: tuple[Path, ...],
     augment_with: tuple[Path, ...],
-    dictionary: Path,
+    dictionary: Path | None,
     teacher: tuple[Path, ...],
-    start: Path | None,
+    start: tuple[Path, ...],
     config: Path | None,
     output: Path,
     work: Path | None,
@@ -51,6 +59,7 @@ def cli(
 
     def train_one() -> Model:
         from audioseg_xai.models.directory import load_model
+        from audioseg_xai.models.joined import one_student
         from audioseg_xai.training.corpora import Corpora
         from audioseg_xai.training.dictionary import load_dictionary
         from audioseg_xai.training.student import StudentRun, distill
@@ -59,10 +68,10 @@ def cli(
         return distill(
             Corpora.open(train, valid, augment_with),
             with_precision(run, precision),
-            load_dictionary(dictionary),
+            load_dictionary(dictionary) if dictionary else None,
             work or output / "train",
             teachers=[load_model(folder) for folder in teacher],
-            start=load_model(start) if start else None,
+            start=one_student([load_model(folder) for folder in start]) if start else None,
             upstream_checkpoint=upstream_checkpoint,
             device=device,
             num_workers=num_workers,

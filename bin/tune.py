@@ -46,6 +46,11 @@ from audioseg_xai.errors import CorpusError
     "--manifest", "data", type=Path, metavar="JSON", help="manifest.json of the training pool."
 )
 @click.option("--licence", metavar="TEXT", help="Terms of the weights, for the card.")
+@click.option(
+    "--relevance-threshold",
+    type=click.FloatRange(0, 1, max_open=True),
+    help="tau of its explanations, relative to the largest relevance; as it was by default.",
+)
 @click.option("--output", required=True, type=Path, metavar="DIR", help="Tuned model directory.")
 @upstream_checkpoint_option
 @device_option
@@ -58,6 +63,7 @@ def cli(
     name: str,
     data: Path | None,
     licence: str | None,
+    relevance_threshold: float | None,
     output: Path,
     upstream_checkpoint: str | None,
     device: str,
@@ -73,16 +79,17 @@ def cli(
     """
     from audioseg_xai.corpora.pool import Pool
     from audioseg_xai.models.directory import load_model, save_model
-    from audioseg_xai.models.joined import join_students
+    from audioseg_xai.models.joined import one_student
     from audioseg_xai.training.listening import Listener
     from audioseg_xai.tuned import add_sources, add_test, set_thresholds
 
     update: dict[str, Any] = {"data": read_sources(data)} if data else {}
     if licence is not None:
         update["licence"] = licence
+    if relevance_threshold is not None:
+        update["relevance_threshold"] = relevance_threshold
     sources = Pool.read(pool).of_split(split) if pool is not None else []
-    loaded = [load_model(folder) for folder in models]
-    tuned = loaded[0] if len(loaded) == 1 else join_students(loaded)
+    tuned = one_student([load_model(folder) for folder in models])
     listener = Listener(device, upstream_checkpoint)
     set_thresholds(tuned, archives, listener, name)
     for called, folder in tests.items():

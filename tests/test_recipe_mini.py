@@ -170,7 +170,7 @@ def test_a_recipe_has_the_stages_of_the_toolkit(recipe: str) -> None:
     ).stdout
     titles = [line.split(maxsplit=1)[1] for line in listed.splitlines()]
     expected = ["data", "features", "dictionary", "teacher", "distillation", "segm", "explan"]
-    expected += ["ablations", "ensemble"] if recipe == "open" else []
+    expected += ["ablations"] if recipe == "open" else []
     assert len(titles) == len(expected)
     assert all(title.startswith(e) for title, e in zip(titles, expected, strict=True))
 

@@ -18,6 +18,7 @@ from audioseg_xai.labels import CLASSES
 from audioseg_xai.losses import LossConfig
 from audioseg_xai.models.card import render_card
 from audioseg_xai.models.directory import Model, load_model, save_model
+from audioseg_xai.models.joined import join_students
 from audioseg_xai.models.networks import Student, StudentOutput
 from audioseg_xai.nmf import NMFConfig, learn_dictionary
 from audioseg_xai.training.corpora import Corpora
@@ -102,6 +103,31 @@ def test_a_student_goes_on_from_another(archive: Archive, tmp_path: Path) -> Non
     other = parse_config(values, StudentRun, "test")
     with pytest.raises(ModelError, match="another network"):
         distill(corpora(archive), other, dictionary, tmp_path / "c", start=start)
+
+
+def test_students_that_were_trained_apart_go_on_together(archive: Archive, tmp_path: Path) -> None:
+    run = student_run(1, **LABELS_ONLY)
+    folders = [tmp_path / name for name in "ab"]
+    for folder in folders:
+        apart = distill(corpora(archive), run, some_dictionary(), folder / "train", **CPU)
+        save_model(apart, folder)
+    values = run.model_dump(mode="json")
+    values["network"] |= {"branches": 2, "components": 16}
+    both = parse_config(values, StudentRun, "test")
+    start = join_students([load_model(folder) for folder in folders])
+    model = distill(corpora(archive), both, None, tmp_path / "c", start=start, **CPU)
+    assert isinstance(model.network, Student) and isinstance(start.network, Student)
+    assert torch.equal(model.network.dictionary, start.network.dictionary)
+    digests = [load_model(folder).digest for folder in folders]
+    assert model.config.provenance["inputs"]["start"].split() == digests
+    assert "It went on from 2 students side by side" in render_card(model.config)
+
+
+def test_a_student_without_a_dictionary_needs_one_to_go_on_from(
+    archive: Archive, tmp_path: Path
+) -> None:
+    with pytest.raises(ModelError, match="needs a dictionary: give one, or a student"):
+        distill(corpora(archive), student_run(1, **LABELS_ONLY), None, tmp_path, **CPU)
 
 
 @pytest.fixture(scope="module")

@@ -175,11 +175,12 @@ def test_tuning_says_where_the_thresholds_come_from(tmp_path: Path) -> None:
     done = run_tune("--model", save_student(tmp_path / "model"),
                     "--archive", write_archive(tmp_path / "archive"),
                     "--name", "radio", "--licence", "Free for all.", "--device", "cpu",
+                    "--relevance-threshold", "0.05",
                     "--output", tmp_path / "tuned")  # fmt: skip
     assert done.exit_code == 0, done.stderr
     config = load_model(tmp_path / "tuned").config
     assert list(config.metrics) == ["radio, frames (the thresholds were chosen on them)"]
-    assert config.licence == "Free for all."
+    assert (config.licence, config.relevance_threshold) == ("Free for all.", 0.05)
 
 
 def test_the_card_tells_of_a_test_and_of_sources(tmp_path: Path) -> None:

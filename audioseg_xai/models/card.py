@@ -115,8 +115,9 @@ def _way(origin: dict[str, Any]) -> str:
     weights = ", ".join(f"{name} {value:g}" for name, value in loss.items() if _counts(value))
     inputs = origin.get("inputs", {})
     how = _taught(inputs) if loss["alpha"] else "by design, from labels alone"
-    start = inputs.get("start")
-    began = f" It went on from another student (weights {start[:12]})." if start else ""
+    start = inputs.get("start", "").split()
+    whom = "another student" if len(start) == 1 else f"{len(start)} students side by side"
+    began = f" It went on from {whom} (weights {_short(start)})." if start else ""
     return f"{how.capitalize()}.{began} Weights of the loss: {weights}."
 
 
@@ -124,8 +125,11 @@ def _taught(inputs: dict[str, str]) -> str:
     digests = inputs.get("teacher", "").split()
     if len(digests) < 2:
         return "distilled from a teacher"
-    weights = ", ".join(digest[:12] for digest in digests)
-    return f"distilled from the mean of {len(digests)} teachers (weights {weights})"
+    return f"distilled from the mean of {len(digests)} teachers (weights {_short(digests)})"
+
+
+def _short(digests: list[str]) -> str:
+    return ", ".join(digest[:12] for digest in digests)
 
 
 def _data(data: list[dict[str, Any]]) -> str:

@@ -61,6 +61,11 @@ def join_students(models: Sequence[Model]) -> Model:
     return Model(student.eval(), first.config.model_copy(update=changes))
 
 
+def one_student(models: Sequence[Model]) -> Model:
+    """Return the only one of the models as it is, or what `join_students` makes of several."""
+    return models[0] if len(models) == 1 else join_students(models)
+
+
 def _check(model: Model, first: Model) -> None:
     if not isinstance(model.config.network, StudentConfig):
         raise ModelError(f"{model.folder}: is no student: only students are joined to one")

@@ -49,7 +49,7 @@ class StudentRun(Config):
 def distill(
     corpora: Corpora,
     run: StudentRun,
-    dictionary: Dictionary,
+    dictionary: Dictionary | None,
     folder: str | Path,
     *,
     teachers: Sequence[Model] = (),
@@ -68,8 +68,8 @@ def distill(
         Recordings; their labels count as much as ``loss.delta`` says.
     run : StudentRun
         Network, schedule and weights of the loss.
-    dictionary : Dictionary
-        W, and the mean activations that H begins at.
+    dictionary : Dictionary or None
+        W, and the mean activations that H begins at. None for W of `start`.
     folder : str or Path
         Receives checkpoints and TensorBoard files.
     teachers : sequence of Model, optional
@@ -87,12 +87,13 @@ def distill(
     ------
     ModelError
         If a teacher is needed and missing, or one decides other classes, or `start` is of another
-        network or dictionary.
+        network or dictionary, or there is neither a start nor a dictionary.
     ArchiveError, ConfigError
         If an archive was made with another FFT size or upstream than a network's.
     TrainingError
         If nothing teaches the classes, or the checkpoint in `folder` belongs to another run.
     """
+    dictionary = dictionary or _dictionary_of(start)
     _check(run, dictionary, teachers)
     taught = _taught_classes(run, teachers)
     decided = _decided_classes(corpora, run, taught)
@@ -133,7 +134,14 @@ def distill(
 
 def _digests(teachers: Sequence[Model], start: Model | None) -> dict[str, str]:
     digests = {"teacher": " ".join(model_digest(each) for each in teachers)} if teachers else {}
-    return digests if start is None else digests | {"start": model_digest(start)}
+    return digests if start is None else digests | {"start": _start_digest(start)}
+
+
+def _start_digest(start: Model) -> str:
+    """Return the digest of a student to go on from, or those that it was joined of just now."""
+    if not start.digest and "parts" in start.config.provenance:
+        return " ".join(start.config.provenance["inputs"].values())
+    return model_digest(start)
 
 
 class StudentLosses:
@@ -271,11 +279,21 @@ def _project(network: nn.Module, bound: float | None) -> None:
         network.bound_weights(bound)
 
 
+def _dictionary_of(start: Model | None) -> Dictionary:
+    """Return W of a student; what H began at does not matter to one that goes on."""
+    if start is None:
+        raise ModelError("a student needs a dictionary: give one, or a student to go on from")
+    if not isinstance(start.network, Student):
+        raise ModelError(f"{start.folder}: is no student to go on from: it has no dictionary")
+    atoms = start.network.dictionary.detach().clone()
+    return Dictionary(atoms, torch.zeros(atoms.shape[1]), relative_error=float("nan"))
+
+
 def _go_on_from(start: Model, student: Student, dictionary: Dictionary) -> None:
     if _architecture(start.config.network) != _architecture(student.config):
         raise ModelError(
-            f"{start.folder}: is of another network than the one configured: start from a student "
-            "with the same 'network' settings"
+            f"{start.folder or 'start'}: is of another network than the one configured: start from "
+            "a student with the same 'network' settings"
         )
     weights = start.network.state_dict()
     fixed = not student.config.trainable_dictionary

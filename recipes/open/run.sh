@@ -4,7 +4,7 @@
 # 240 hours of simulated audio take 28 GB, their spectrograms 23 GB. Paths start in this folder.
 # In an hour or two on two cores, with 60 hours and far fewer steps:
 #   ./run.sh --hours 60 --teacher conf/short/teacher.yaml --labels conf/short/student_labels.yaml \
-#     --student conf/short/student.yaml
+#     --student conf/short/student.yaml --second ""
 
 hours=240              # hours of simulated audio to train on, half of them rich in overlap
 valid_hours=1.5        # hours of simulated audio to validate and choose thresholds with
@@ -19,8 +19,10 @@ frames=60000           # frames that the dictionary is learned from
 teacher=conf/teacher.yaml    # network and schedule of the teacher
 labels=conf/student_labels.yaml    # what the student starts from: labels alone
 student=conf/student.yaml    # network, schedule and loss of the student, which goes on from there
+second=conf/second.yaml    # a student that is trained apart and joined with it; "" for none
+relevance=0.05         # tau of the explanations of both side by side
 ablations=all          # of stage 7: names in conf/ablations, with commas between
-stop_stage=6           # last stage to run; 7 are the ablations, 8 a student of several
+stop_stage=6           # last stage to run; 7 are the ablations
 precision=32-true      # of training; bf16-mixed takes two thirds of the time where there is bf16
 nj=2                   # processes at once
 
@@ -81,42 +83,42 @@ train() { # train NAME FEATURES PROGRAM OPTION...
     --train "$2/dense" --valid "$2/valid" --precision "$precision" --num-workers "$nj" "${@:4}"
 }
 
-stage_4() { # distillation: a student that is faithful, and thresholds for both
-  distill labels "$labels"
-  distill student "$student" --teacher exp/teacher --start exp/labels
-  tune teacher
-  tune student
+stage_4() { # distillation: two students that are faithful, joined to one, and thresholds
+  local w=(--dictionary exp/dictionary.safetensors) joined=(--model exp/student)
+  distill labels "$labels" "${w[@]}"
+  distill student "$student" "${w[@]}" --teacher exp/teacher --start exp/labels
+  if [[ -n $second ]]; then
+    distill second "$second" "${w[@]}" --teacher exp/teacher --start exp/labels
+    joined+=(--model exp/second --relevance-threshold "$relevance")
+  fi
+  tune teacher --model exp/teacher
+  tune student "${joined[@]}"
 }
 
-tune() { # tune NAME: thresholds, and a card that tells of the test recordings
-  run_jobs "exp/log/tune_$1.log" "$python" "$bin/tune.py" --model "exp/$1" \
+tune() { # tune NAME --model MODEL...: thresholds, and a card that tells of the test recordings
+  run_jobs "exp/log/tune_$1.log" "$python" "$bin/tune.py" "${@:2}" \
     --archive exp/features/valid --name "simulated validation recordings" \
     --test "simulated test recordings=exp/features/test" --pool "$(sources)" \
     --manifest "$(sources)/manifest.json" --output "exp/$1_tuned"
 }
 
 distill() { # distill NAME CONFIG [OPTION...]
-  train "$1" exp/features distill.py --config "$2" --output "exp/$1" \
-    --dictionary exp/dictionary.safetensors "${@:3}"
+  train "$1" exp/features distill.py --config "$2" --output "exp/$1" "${@:3}"
 }
 
 # All recordings were segmented, as their shards testify: one that is missing in an RTTM file has no
 # segments (--allow-missing).
 stage_5() { # segmentation of the test recordings, and its F1
-  compare f1 teacher student
-}
-
-compare() { # compare RESULT REFERENCE MODEL: F1 of two models, and how far one decides as the other
   local name set model
   while read -r name set; do
-    for model in "$2" "$3"; do
+    for model in teacher student; do
       in_shards --gpu "segment_${name}_$model" --rttm "exp/$name/$model.rttm" -- \
         "$python" "$bin/segment.py" --datadir "$set" --model "exp/${model}_tuned"
     done
     "$python" "$bin/compare.py" --reference "$set/ref.rttm" --uem "$set/all.uem" \
-      --classes "$(paste -sd, "$set/classes")" --system "$2=exp/$name/$2.rttm" \
-      --system "$3=exp/$name/$3.rttm" --fidelity-to "$2" --allow-missing \
-      --json "exp/$name/$1.json" --markdown "exp/$name/$1.md"
+      --classes "$(paste -sd, "$set/classes")" --system "teacher=exp/$name/teacher.rttm" \
+      --system "student=exp/$name/student.rttm" --fidelity-to teacher --allow-missing \
+      --json "exp/$name/f1.json" --markdown "exp/$name/f1.md"
   done < <(test_sets)
 }
 
@@ -210,15 +212,6 @@ features_of() { # features_of FFT_SIZE: the folder of the features, made where t
     done
   fi
   echo "$folder"
-}
-
-stage_8() { # ensemble: a student that goes on imitating itself, another, and one without masks
-  distill other conf/several/other.yaml --teacher exp/teacher --start exp/labels
-  distill control conf/several/control.yaml --teacher exp/teacher --start exp/labels
-  distill several conf/several/student.yaml --start exp/student --teacher exp/student \
-    --teacher exp/other --teacher exp/control
-  tune several
-  compare several student several
 }
 
 run_recipe "$@"
