@@ -166,7 +166,7 @@ class NetworkConfig(Config):
         The classes that the network decides, axis C.
     branches : int
         Networks of these sizes that hear the same side by side and share nothing but the last
-        layer: a network that `models.branches` joins of several. Only with the spectrogram front
+        layer: what `models.joined` makes of several. Only with the spectrogram front
         end and a dense TCN with batch normalisation.
     window : int or None
         Frames that a network sees at once whose normalisation is over the window; None for all
