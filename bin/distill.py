@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     type=Path,
     multiple=True,
     metavar="DIR",
-    help="Student to go on from. Several become one, with as many branches.",
+    help="Student to go on from. Several become one, with as many network.branches.",
 )
 def cli(
     train: tuple[Path, ...],
@@ -54,6 +54,9 @@ def cli(
     SIGUSR1 or SIGTERM stop it after the step, with a checkpoint and exit code 75: the same command
     goes on from it. The results do not depend on the number of processes, but for rounding.
     """
+    if dictionary is None and not start:
+        raise click.UsageError("give --dictionary, or --start to go on with its dictionary")
+
     from audioseg_xai.config import load_yaml
     from audioseg_xai.training.running import run_training, with_precision
 

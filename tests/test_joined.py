@@ -90,14 +90,29 @@ def test_only_students_of_a_kind_are_joined(tmp_path: Path) -> None:
     settings = first.config.network.model_dump(include={"spectrogram", "level", "front_end", "tcn"})
     teacher = Teacher(TeacherConfig.model_validate(settings))
     other = Student(student_config(tcn=TCNConfig(channels=8, blocks=3, repeats=1)))
+    separable = Student(student_config(tcn=TCNConfig(channels=8, block="separable")))
     for network, message in (
         (teacher, "is no student"),
         (other, "is of another network than .*first"),
-        (join_students([first, first]).network, "is joined of several already"),
+        (separable, "only students with the spectrogram front end"),
+        (join_students([first, *loaded(tmp_path, 3)]).network, "has branches already"),
     ):
         config = first.config.model_copy(update={"network": network.config})
         with pytest.raises(ModelError, match=message):
             join_students([first, Model(network, config, tmp_path / "second")])
+
+
+def test_a_student_is_joined_once(tmp_path: Path) -> None:
+    (model,) = loaded(tmp_path, 2)
+    with pytest.raises(ModelError, match="weights of another one: name each once"):
+        join_students([model, model])
+
+
+def test_the_terms_of_all_are_kept(tmp_path: Path) -> None:
+    models = loaded(tmp_path, 2, 3, 4)
+    for model, terms in zip(models, ("MIT", "CC0", "MIT"), strict=True):
+        model.config = model.config.model_copy(update={"licence": terms})
+    assert join_students(models).config.licence == "MIT\n\nCC0"
 
 
 def test_students_of_other_classes_are_not_joined(tmp_path: Path) -> None:

@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 
+from audioseg_xai import cli
 from audioseg_xai.annotation import Segment
 from audioseg_xai.archive import Archive, write_index
 from audioseg_xai.config import parse_config
@@ -28,7 +30,7 @@ from audioseg_xai.training.identity import model_digest
 from audioseg_xai.training.student import StudentLosses, StudentRun, distill, warm_start
 from audioseg_xai.training.teacher import train_teacher
 from audioseg_xai.training.teaching import check_teachers, pooled_logits
-from tests.dummies import student, student_config
+from tests.dummies import save_student, student, student_config
 from tests.training_dummies import (
     CPU,
     LABELS_ONLY,
@@ -106,12 +108,13 @@ def test_a_student_goes_on_from_another(archive: Archive, tmp_path: Path) -> Non
 
 
 def test_students_that_were_trained_apart_go_on_together(archive: Archive, tmp_path: Path) -> None:
-    run = student_run(1, **LABELS_ONLY)
+    values = student_run(1, **LABELS_ONLY).model_dump(mode="json")
     folders = [tmp_path / name for name in "ab"]
-    for folder in folders:
+    for seed, folder in enumerate(folders):
+        values["training"]["seed"] = seed
+        run = parse_config(values, StudentRun, "test")
         apart = distill(corpora(archive), run, some_dictionary(), folder / "train", **CPU)
         save_model(apart, folder)
-    values = run.model_dump(mode="json")
     values["network"] |= {"branches": 2, "components": 16}
     both = parse_config(values, StudentRun, "test")
     start = join_students([load_model(folder) for folder in folders])
@@ -121,6 +124,23 @@ def test_students_that_were_trained_apart_go_on_together(archive: Archive, tmp_p
     digests = [load_model(folder).digest for folder in folders]
     assert model.config.provenance["inputs"]["start"].split() == digests
     assert "It went on from 2 students side by side" in render_card(model.config)
+
+
+def test_a_start_of_other_branches_says_what_to_set(archive: Archive, tmp_path: Path) -> None:
+    folders = [save_student(tmp_path / str(seed), seed) for seed in (2, 3)]
+    start = join_students([load_model(folder) for folder in folders])
+    with pytest.raises(ModelError, match=r"set network\.branches: 2 and network\.components: 16"):
+        distill(corpora(archive), student_run(1, **LABELS_ONLY), None, tmp_path, start=start, **CPU)
+
+
+def test_the_command_needs_a_dictionary_or_a_start(tmp_path: Path) -> None:
+    done = CliRunner().invoke(
+        cli.main,
+        ["distill", "--train", str(tmp_path), "--valid", str(tmp_path), "--output",
+         str(tmp_path / "x")],
+    )  # fmt: skip
+    assert done.exit_code == 2
+    assert "give --dictionary, or --start" in done.stderr
 
 
 def test_a_student_without_a_dictionary_needs_one_to_go_on_from(

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 Arrays = dict[str, NDArray[Any]]
 
-_OWN = ("front_end.", "tcn.", "to_activations.", "analysis.")
+_TO_ACTIVATIONS = ("to_activations.", "analysis.")
+_OWN = ("front_end.", "tcn.", *_TO_ACTIVATIONS)
 """How the names begin of what each branch has for itself; the rest is about all components."""
 
 _BESIDE = ("dictionary", "classifier.weight")
@@ -63,4 +64,4 @@ def _joined(name: str, values: list[NDArray[Any]]) -> NDArray[Any]:
     if name in _BESIDE:
         return np.concatenate(values, axis=1)
     joined = np.concatenate(values)
-    return joined / len(values) if name.startswith(_OWN[2:]) else joined
+    return joined / len(values) if name.startswith(_TO_ACTIVATIONS) else joined

@@ -99,9 +99,10 @@ def _decoding(config: ModelConfig) -> str:
 def _training(origin: dict[str, Any]) -> str:
     parts = origin.get("parts", [])
     lines = [_way(part) for part in parts or [origin]]
-    if not all(lines):
+    if not any(lines):
         return ""
     if parts:
+        lines = [line or "Not known." for line in lines]
         joined = f"{len(parts)} students side by side, trained apart:\n"
         lines = [joined, *(f"{number}. {line}" for number, line in enumerate(lines, start=1))]
     return "\n".join(["## How it was trained\n", *lines, ""])

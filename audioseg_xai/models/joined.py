@@ -9,9 +9,10 @@ import torch
 
 from audioseg_xai.errors import ModelError
 from audioseg_xai.models.branches import joined_weights
-from audioseg_xai.models.configs import NetworkConfig, StudentConfig
+from audioseg_xai.models.configs import StudentConfig
 from audioseg_xai.models.directory import Model
 from audioseg_xai.models.networks import Student
+from audioseg_xai.models.streaming import streamable
 from audioseg_xai.provenance import provenance
 
 
@@ -26,8 +27,8 @@ def join_students(models: Sequence[Model]) -> Model:
     Parameters
     ----------
     models : sequence of Model
-        Students of one architecture, each with a dictionary of its own. Rules and tau of the first
-        are kept: choose them again.
+        Students of one architecture, each with its own dictionary or all with the same. Rules and
+        tau of the first are kept: choose them again.
 
     Returns
     -------
@@ -38,11 +39,14 @@ def join_students(models: Sequence[Model]) -> Model:
     Raises
     ------
     ModelError
-        If one is no student, has branches already, or is of another architecture than the first.
+        If one is no student, has branches already, cannot be a branch, is of another architecture
+        than the first, or is there twice.
     """
     first = models[0]
-    for model in models:
+    for number, model in enumerate(models):
         _check(model, first)
+        if model.digest and model.digest in [other.digest for other in models[:number]]:
+            raise ModelError(f"{model.folder}: has the weights of another one: name each once")
     network = first.config.network
     assert isinstance(network, StudentConfig)
     sizes = {"branches": len(models), "components": len(models) * network.components}
@@ -54,6 +58,9 @@ def join_students(models: Sequence[Model]) -> Model:
         "network": config,
         "metrics": {},
         "mistakes": {},
+        "licence": "\n\n".join(
+            dict.fromkeys(model.config.licence for model in models if model.config.licence)
+        ),
         "data": _united(model.config.data for model in models),
         "provenance": _origin(models),
         "weights_sha256": "",
@@ -70,8 +77,13 @@ def _check(model: Model, first: Model) -> None:
     if not isinstance(model.config.network, StudentConfig):
         raise ModelError(f"{model.folder}: is no student: only students are joined to one")
     if model.config.network.branches > 1:
-        raise ModelError(f"{model.folder}: is joined of several already: name these instead")
-    if _architecture(model.config.network) != _architecture(first.config.network):
+        raise ModelError(f"{model.folder}: has branches already: it cannot be joined again")
+    if not streamable(model.config.network):
+        raise ModelError(
+            f"{model.folder}: only students with the spectrogram front end, dense blocks and batch "
+            "normalisation are joined to one"
+        )
+    if model.config.network != first.config.network:
         raise ModelError(
             f"{model.folder}: is of another network than {first.folder}: only students with the "
             "same 'network' settings are joined to one"
@@ -81,11 +93,6 @@ def _check(model: Model, first: Model) -> None:
             f"{model.folder}: was taught {', '.join(model.config.decoding)}, {first.folder} "
             f"{', '.join(first.config.decoding)}: they must be the same"
         )
-
-
-def _architecture(config: NetworkConfig) -> dict[str, Any]:
-    # Whether W moved in training is no matter to what the network is.
-    return config.model_dump(exclude={"trainable_dictionary"})
 
 
 def _united(tables: Iterable[list[dict[str, Any]]]) -> list[dict[str, Any]]:

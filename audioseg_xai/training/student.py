@@ -93,6 +93,9 @@ def distill(
     TrainingError
         If nothing teaches the classes, or the checkpoint in `folder` belongs to another run.
     """
+    if start is not None:
+        _check_branches(start, run.network)
+    digests = _digests(teachers, start, dictionary)
     dictionary = dictionary or _dictionary_of(start)
     _check(run, dictionary, teachers)
     taught = _taught_classes(run, teachers)
@@ -125,15 +128,19 @@ def distill(
         folder,
         listener,
         decided,
-        inputs={"dictionary": dictionary_digest(dictionary)} | _digests(teachers, start),
+        inputs=digests,
         device=device,
         num_workers=num_workers,
     )
     return fit(student, losses, source, recipe, functools.partial(_project, bound=run.loss.bound))
 
 
-def _digests(teachers: Sequence[Model], start: Model | None) -> dict[str, str]:
-    digests = {"teacher": " ".join(model_digest(each) for each in teachers)} if teachers else {}
+def _digests(
+    teachers: Sequence[Model], start: Model | None, dictionary: Dictionary | None
+) -> dict[str, str]:
+    digests = {"dictionary": dictionary_digest(dictionary)} if dictionary else {}
+    if teachers:
+        digests["teacher"] = " ".join(model_digest(each) for each in teachers)
     return digests if start is None else digests | {"start": _start_digest(start)}
 
 
@@ -289,6 +296,16 @@ def _dictionary_of(start: Model | None) -> Dictionary:
     return Dictionary(atoms, torch.zeros(atoms.shape[1]), relative_error=float("nan"))
 
 
+def _check_branches(start: Model, network: StudentConfig) -> None:
+    found = start.config.network
+    if isinstance(found, StudentConfig) and found.branches != network.branches:
+        raise ModelError(
+            f"{start.folder or 'the start'}: has {found.branches} branches, the student that is "
+            f"configured {network.branches}: set network.branches: {found.branches} and "
+            f"network.components: {found.components}"
+        )
+
+
 def _go_on_from(start: Model, student: Student, dictionary: Dictionary) -> None:
     if _architecture(start.config.network) != _architecture(student.config):
         raise ModelError(
@@ -332,9 +349,12 @@ def _check(run: StudentRun, dictionary: Dictionary, teachers: Sequence[Model]) -
     expected = (run.network.spectrogram.num_bins, run.network.components)
     found = tuple(dictionary.atoms.shape)
     if found != expected:
+        remedy = "learn one with the student's settings"
+        if run.network.branches > 1:
+            remedy += ", or leave it out to go on with that of the start"
         raise ModelError(
             f"the dictionary has {found[0]} bins and {found[1]} components, the student "
-            f"{expected[0]} and {expected[1]}: learn one with the student's settings"
+            f"{expected[0]} and {expected[1]}: {remedy}"
         )
     if run.loss.alpha and not teachers:
         raise ModelError("distillation needs a teacher: give one, or set loss.alpha to 0")

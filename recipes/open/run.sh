@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# The default model, from openly licensed audio: Debian packages (fetched with apt-get, no root
+# A model like the default one, from openly licensed audio: Debian packages (fetched with apt-get, no root
 # needed) and, where you have them, folders of more speech and noise.
 # 240 hours of simulated audio take 28 GB, their spectrograms 23 GB. Paths start in this folder.
 # In an hour or two on two cores, with 60 hours and far fewer steps:
 #   ./run.sh --hours 60 --teacher conf/short/teacher.yaml --labels conf/short/student_labels.yaml \
-#     --student conf/short/student.yaml --second ""
+#     --student conf/short/student.yaml
 
 hours=240              # hours of simulated audio to train on, half of them rich in overlap
 valid_hours=1.5        # hours of simulated audio to validate and choose thresholds with
@@ -19,7 +19,7 @@ frames=60000           # frames that the dictionary is learned from
 teacher=conf/teacher.yaml    # network and schedule of the teacher
 labels=conf/student_labels.yaml    # what the student starts from: labels alone
 student=conf/student.yaml    # network, schedule and loss of the student, which goes on from there
-second=conf/second.yaml    # a student that is trained apart and joined with it; "" for none
+second_seed=6          # of a second student, trained apart and joined with it; "" for none
 relevance=0.05         # tau of the explanations of both side by side
 ablations=all          # of stage 7: names in conf/ablations, with commas between
 stop_stage=6           # last stage to run; 7 are the ablations
@@ -84,11 +84,13 @@ train() { # train NAME FEATURES PROGRAM OPTION...
 }
 
 stage_4() { # distillation: two students that are faithful, joined to one, and thresholds
-  local w=(--dictionary exp/dictionary.safetensors) joined=(--model exp/student)
-  distill labels "$labels" "${w[@]}"
-  distill student "$student" "${w[@]}" --teacher exp/teacher --start exp/labels
-  if [[ -n $second ]]; then
-    distill second "$second" "${w[@]}" --teacher exp/teacher --start exp/labels
+  local joined=(--model exp/student)
+  distill labels "$labels"
+  distill student "$student" --teacher exp/teacher --start exp/labels
+  if [[ -n $second_seed ]]; then
+    printf 'base: "%s"\ntraining: {seed: %s}\n' "$(realpath "$student")" "$second_seed" \
+      >exp/second.yaml
+    distill second exp/second.yaml --teacher exp/teacher --start exp/labels
     joined+=(--model exp/second --relevance-threshold "$relevance")
   fi
   tune teacher --model exp/teacher
@@ -103,7 +105,8 @@ tune() { # tune NAME --model MODEL...: thresholds, and a card that tells of the 
 }
 
 distill() { # distill NAME CONFIG [OPTION...]
-  train "$1" exp/features distill.py --config "$2" --output "exp/$1" "${@:3}"
+  train "$1" exp/features distill.py --config "$2" --output "exp/$1" \
+    --dictionary exp/dictionary.safetensors "${@:3}"
 }
 
 # All recordings were segmented, as their shards testify: one that is missing in an RTTM file has no
