@@ -10,8 +10,18 @@ import torch
 from click.testing import CliRunner
 from dummies import COMPONENTS, load_student, save_student, student_config, write_sound
 from test_tuning import run_tune, write_archive
+from training_dummies import (
+    CPU,
+    LABELS_ONLY,
+    corpora,
+    make_archive,
+    some_dictionary,
+    student_run,
+)
 
 from audioseg_xai import cli
+from audioseg_xai.archive import Archive
+from audioseg_xai.config import parse_config
 from audioseg_xai.decode import ClassDecoding
 from audioseg_xai.errors import ConfigError, ModelError
 from audioseg_xai.explanation_archive import ExplanationArchive
@@ -22,6 +32,7 @@ from audioseg_xai.models.configs import FeatureFrontEndConfig, TCNConfig, Teache
 from audioseg_xai.models.directory import Model, load_model, save_model
 from audioseg_xai.models.joined import join_students
 from audioseg_xai.models.networks import Student, Teacher
+from audioseg_xai.training.student import StudentRun, distill
 
 SOUND = torch.rand(2, 40, 257, generator=torch.Generator().manual_seed(1)) * 4
 
@@ -156,6 +167,40 @@ def test_branches_hear_nothing_of_each_other() -> None:
 def test_a_graph_of_it_computes_the_same(tmp_path: Path) -> None:
     whole = join_students(loaded(tmp_path, 2, 3))
     assert export_onnx(whole, tmp_path / "whole.onnx") < 1e-3
+
+
+# --- training on ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Archive:
+    return make_archive(tmp_path_factory.mktemp("corpus"))
+
+
+def test_students_that_were_trained_apart_go_on_together(archive: Archive, tmp_path: Path) -> None:
+    values = student_run(1, **LABELS_ONLY).model_dump(mode="json")
+    folders = [tmp_path / name for name in "ab"]
+    for seed, folder in enumerate(folders):
+        values["training"]["seed"] = seed
+        run = parse_config(values, StudentRun, "test")
+        apart = distill(corpora(archive), run, some_dictionary(), folder / "train", **CPU)
+        save_model(apart, folder)
+    values["network"] |= {"branches": 2, "components": 16}
+    both = parse_config(values, StudentRun, "test")
+    start = join_students([load_model(folder) for folder in folders])
+    model = distill(corpora(archive), both, None, tmp_path / "c", start=start, **CPU)
+    assert isinstance(model.network, Student) and isinstance(start.network, Student)
+    assert torch.equal(model.network.dictionary, start.network.dictionary)
+    digests = [load_model(folder).digest for folder in folders]
+    assert model.config.provenance["inputs"]["start"].split() == digests
+    assert "It went on from 2 students side by side" in render_card(model.config)
+
+
+def test_a_start_of_other_branches_says_what_to_set(archive: Archive, tmp_path: Path) -> None:
+    folders = [save_student(tmp_path / str(seed), seed) for seed in (2, 3)]
+    start = join_students([load_model(folder) for folder in folders])
+    with pytest.raises(ModelError, match=r"set network\.branches: 2 and network\.components: 16"):
+        distill(corpora(archive), student_run(1, **LABELS_ONLY), None, tmp_path, start=start, **CPU)
 
 
 # --- xai-segment tune, segment, explain ---------------------------------------------------------

@@ -20,7 +20,6 @@ from audioseg_xai.labels import CLASSES
 from audioseg_xai.losses import LossConfig
 from audioseg_xai.models.card import render_card
 from audioseg_xai.models.directory import Model, load_model, save_model
-from audioseg_xai.models.joined import join_students
 from audioseg_xai.models.networks import Student, StudentOutput
 from audioseg_xai.nmf import NMFConfig, learn_dictionary
 from audioseg_xai.training.corpora import Corpora
@@ -30,7 +29,7 @@ from audioseg_xai.training.identity import model_digest
 from audioseg_xai.training.student import StudentLosses, StudentRun, distill, warm_start
 from audioseg_xai.training.teacher import train_teacher
 from audioseg_xai.training.teaching import check_teachers, pooled_logits
-from tests.dummies import save_student, student, student_config
+from tests.dummies import student, student_config
 from tests.training_dummies import (
     CPU,
     LABELS_ONLY,
@@ -105,32 +104,6 @@ def test_a_student_goes_on_from_another(archive: Archive, tmp_path: Path) -> Non
     other = parse_config(values, StudentRun, "test")
     with pytest.raises(ModelError, match="another network"):
         distill(corpora(archive), other, dictionary, tmp_path / "c", start=start)
-
-
-def test_students_that_were_trained_apart_go_on_together(archive: Archive, tmp_path: Path) -> None:
-    values = student_run(1, **LABELS_ONLY).model_dump(mode="json")
-    folders = [tmp_path / name for name in "ab"]
-    for seed, folder in enumerate(folders):
-        values["training"]["seed"] = seed
-        run = parse_config(values, StudentRun, "test")
-        apart = distill(corpora(archive), run, some_dictionary(), folder / "train", **CPU)
-        save_model(apart, folder)
-    values["network"] |= {"branches": 2, "components": 16}
-    both = parse_config(values, StudentRun, "test")
-    start = join_students([load_model(folder) for folder in folders])
-    model = distill(corpora(archive), both, None, tmp_path / "c", start=start, **CPU)
-    assert isinstance(model.network, Student) and isinstance(start.network, Student)
-    assert torch.equal(model.network.dictionary, start.network.dictionary)
-    digests = [load_model(folder).digest for folder in folders]
-    assert model.config.provenance["inputs"]["start"].split() == digests
-    assert "It went on from 2 students side by side" in render_card(model.config)
-
-
-def test_a_start_of_other_branches_says_what_to_set(archive: Archive, tmp_path: Path) -> None:
-    folders = [save_student(tmp_path / str(seed), seed) for seed in (2, 3)]
-    start = join_students([load_model(folder) for folder in folders])
-    with pytest.raises(ModelError, match=r"set network\.branches: 2 and network\.components: 16"):
-        distill(corpora(archive), student_run(1, **LABELS_ONLY), None, tmp_path, start=start, **CPU)
 
 
 def test_the_command_needs_a_dictionary_or_a_start(tmp_path: Path) -> None:
