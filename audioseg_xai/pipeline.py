@@ -33,7 +33,6 @@ from audioseg_xai.models.stored import (
     load_stored,
     read_model_config,
 )
-from audioseg_xai.models.streaming import streamable
 from audioseg_xai.recordings import Recording
 from audioseg_xai.segmenter import CHUNK, Chunk, StreamingSegmenter
 
@@ -377,7 +376,7 @@ def load_pipeline(settings: Settings) -> Pipeline:
 
 def _streams(config: NetworkConfig, settings: Settings) -> bool:
     """Tell whether NumPy computes a network: on a CPU, and if it hears nothing but spectrograms."""
-    wanted = streamable(config) and settings.upstream_checkpoint is None
+    wanted = config.streamable and settings.upstream_checkpoint is None
     return wanted and resolve_device(settings.device) == "cpu"
 
 

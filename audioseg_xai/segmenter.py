@@ -57,7 +57,7 @@ class StreamingSegmenter:
     Parameters
     ----------
     config : TeacherConfig or StudentConfig
-        Of a network that is `models.streaming.streamable`.
+        Of a network that is `streamable`.
     weights : mapping of str to numpy.ndarray
         As the model directory has them.
     chunk : int, optional

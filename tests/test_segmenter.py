@@ -33,7 +33,7 @@ from audioseg_xai.models.configs import (
 from audioseg_xai.models.directory import Model
 from audioseg_xai.models.networks import Student, Teacher
 from audioseg_xai.models.stored import load_stored, read_model_config
-from audioseg_xai.models.streaming import streamable, weight_shapes
+from audioseg_xai.models.streaming import weight_shapes
 from audioseg_xai.segmenter import Chunk, StreamingSegmenter, sigmoid
 from audioseg_xai.spectra import PowerStream, SpectrogramConfig
 
@@ -252,7 +252,7 @@ def test_power_is_that_of_the_log_spectrogram(cuts: list[int]) -> None:
     ],
 )
 def test_what_can_be_streamed(changes: dict[str, Any], expected: bool) -> None:
-    assert streamable(NetworkConfig(**changes)) is expected
+    assert NetworkConfig(**changes).streamable is expected
 
 
 @pytest.mark.parametrize("name", CONFIGS)

@@ -151,7 +151,7 @@ def gathered(blocks: Iterable[Floats], waiting: Callable[[], bool], most: int) -
 
 
 def numpy_network(config: NetworkConfig, weights: Weights) -> Decide:
-    """Return a network that is `models.streaming.streamable`, as NumPy computes it."""
+    """Return a network that is `streamable`, as NumPy computes it."""
 
     def decide(normalised: Floats) -> tuple[Floats, Floats]:
         network = StreamingNetwork(config, weights)

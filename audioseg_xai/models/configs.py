@@ -197,14 +197,20 @@ class NetworkConfig(Config):
 
     @model_validator(mode="after")
     def _branches_share_nothing(self) -> Self:
-        heard = isinstance(self.front_end, SpectrogramFrontEndConfig)
-        if self.branches > 1 and not (
-            heard and self.tcn.block == "dense" and not self.needs_window
-        ):
+        if self.branches > 1 and not self.streamable:
             raise ValueError(
                 "'branches' need the spectrogram front end, dense blocks and batch normalisation"
             )
         return self
+
+    @property
+    def streamable(self) -> bool:
+        """Whether `streaming.StreamingNetwork` computes networks of this architecture."""
+        return (
+            isinstance(self.front_end, SpectrogramFrontEndConfig)
+            and self.window is None
+            and self.tcn.block == "dense"
+        )
 
     @property
     def width(self) -> int:

@@ -12,7 +12,6 @@ from audioseg_xai.models.branches import joined_weights
 from audioseg_xai.models.configs import StudentConfig
 from audioseg_xai.models.directory import Model
 from audioseg_xai.models.networks import Student
-from audioseg_xai.models.streaming import streamable
 from audioseg_xai.provenance import provenance
 
 
@@ -78,7 +77,7 @@ def _check(model: Model, first: Model) -> None:
         raise ModelError(f"{model.folder}: is no student: only students are joined to one")
     if model.config.network.branches > 1:
         raise ModelError(f"{model.folder}: has branches already: it cannot be joined again")
-    if not streamable(model.config.network):
+    if not model.config.network.streamable:
         raise ModelError(
             f"{model.folder}: only students with the spectrogram front end, dense blocks and batch "
             "normalisation are joined to one"

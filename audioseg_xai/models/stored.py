@@ -120,7 +120,7 @@ class StoredModel:
 
 
 def load_stored(folder: str | Path, config: ModelConfig) -> StoredModel:
-    """Read the weights of a model directory whose network is `models.streaming.streamable`.
+    """Read the weights of a model directory whose network is `streamable`.
 
     Parameters
     ----------

@@ -38,15 +38,6 @@ _PIECE = 256
 _EPSILON = 1e-5  # what torch.nn.BatchNorm adds to the variance
 
 
-def streamable(config: NetworkConfig) -> bool:
-    """Tell whether `StreamingNetwork` computes networks of this architecture."""
-    return (
-        isinstance(config.front_end, SpectrogramFrontEndConfig)
-        and config.window is None
-        and config.tcn.block == "dense"
-    )
-
-
 class StreamingNetwork:
     """A teacher or student that carries the state of its convolutions from block to block.
 

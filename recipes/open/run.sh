@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A model like the default one, from openly licensed audio: Debian packages (fetched with apt-get, no root
-# needed) and, where you have them, folders of more speech and noise.
+# A model like the default one, from openly licensed audio: Debian packages (fetched with apt-get,
+# no root needed) and, where you have them, folders of more speech and noise.
 # 240 hours of simulated audio take 28 GB, their spectrograms 23 GB. Paths start in this folder.
 # In an hour or two on two cores, with 60 hours and far fewer steps:
 #   ./run.sh --hours 60 --teacher conf/short/teacher.yaml --labels conf/short/student_labels.yaml \
