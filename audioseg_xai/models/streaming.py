@@ -54,8 +54,9 @@ class StreamingNetwork:
 
     def __init__(self, config: NetworkConfig, weights: Weights) -> None:
         self.config = config
+        scratch = Scratch()  # of all branches, for they compute one after another
         self._branches = [
-            _Branch(config, _Parameters(branch_weights(weights, number, config.branches)))
+            _Branch(config, _Parameters(branch_weights(weights, number, config.branches)), scratch)
             for number in range(config.branches)
         ]
         parameters = _Parameters(weights)
@@ -140,11 +141,13 @@ class _Branch:
         Of the network that it is a part of.
     parameters : _Parameters
         Its own.
+    scratch : Scratch
+        Memory that its convolutions use in turn.
     """
 
-    def __init__(self, config: NetworkConfig, parameters: _Parameters) -> None:
+    def __init__(self, config: NetworkConfig, parameters: _Parameters, scratch: Scratch) -> None:
         assert isinstance(config.front_end, SpectrogramFrontEndConfig)
-        self._parameters = parameters
+        self._parameters, self._scratch = parameters, scratch
         bins, stride = config.spectrogram.num_bins, config.front_end.stride
         self.front_end = Chain(self._front_end_layers(config.front_end, bins), piece=_PIECE)
         interpolation = [Interpolation(stride, config.tcn.channels)] if stride > 1 else []
@@ -183,14 +186,14 @@ class _Branch:
         return [*layers, Affine(weights, array("front_end.projection.bias"))]
 
     def _tcn(self, config: TCNConfig) -> list[Layer]:
-        array, folded, scratch = self._parameters.array, self._parameters.folded, Scratch()
+        array, folded = self._parameters.array, self._parameters.folded
         return [
             DilatedBlock(
                 *folded(f"tcn.{number}.layers.0", f"tcn.{number}.layers.1"),
                 array(f"tcn.{number}.layers.3.weight")[:, :, 0],
                 array(f"tcn.{number}.layers.3.bias"),
                 dilation,
-                scratch,
+                self._scratch,
             )
             for number, dilation in enumerate(dilations(config.blocks, config.repeats))
         ]
