@@ -175,6 +175,21 @@ def test_in_a_sparse_meeting_hardly_anybody_speaks(stock: Stock) -> None:
     assert share(1.0) <= 4 * 3.2 / 30 < share(0.0)
 
 
+def test_the_floor_of_a_sparse_meeting_is_kept_low(stock: Stock) -> None:
+    def loudest_floor(sparse: float) -> float:
+        settings_ = config(
+            scenes=only("meeting"),
+            noise={"floor": 1.0, "floor_level": [-30, -30], "sparse_floor": -50.0, "faint": 0.0},
+            speech={"sparse": sparse},
+        )
+        mixture = Simulator(stock, settings_, 4).mixture(0, keep_stems=True)
+        return float(loud_level(cell_power(mixture.stems["distractor"])))
+
+    # Below the reference level of -25 dBFS.
+    assert loudest_floor(0.0) == pytest.approx(-25 - 30, abs=1.5)
+    assert loudest_floor(1.0) == pytest.approx(-25 - 50, abs=1.5)
+
+
 def test_nothing_clips_unless_asked(stock: Stock) -> None:
     def share_at_the_top(clip: float) -> float:
         channel = {"clip": clip, "extreme": 0.0, "level_mean": -3.0}

@@ -107,7 +107,8 @@ class Simulator:
         if scene in SPEAKING:
             _add_faint(stage)
         if scene != "quiet" and stage.chance(self.config.noise.floor):
-            floor(stage, stage.uniform(self.config.noise.floor_level))
+            level = stage.uniform(self.config.noise.floor_level)
+            floor(stage, min(level, self.config.noise.sparse_floor) if stage.sparse else level)
         samples = _finished(canvas.samples, scene, self.config, rng)
         return Mixture(samples, canvas.segments(self.config), scene, canvas.stems)
 

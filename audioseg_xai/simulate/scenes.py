@@ -20,6 +20,7 @@ def meeting(stage: Stage) -> None:
     voices = cast(stage, number, stage.uniform(rule.level_spread), stage.config.rooms.meeting)
     overlap = rule.meeting_overlap * stage.uniform((0.3, 1.8))
     if rule.sparse and stage.chance(rule.sparse):
+        stage.sparse = True
         few_words(stage, voices)
     else:
         converse(stage, Talk(voices, overlap, backchannel=rule.backchannel), *stage.span())

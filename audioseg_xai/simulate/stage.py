@@ -32,6 +32,8 @@ class Stage:
         Music, noise and events.
     bank : list of list of ndarray
         Room impulse responses, a list a room.
+    sparse : bool, optional
+        Whether hardly anybody speaks: what lies under the recording is heard alone.
     """
 
     rng: np.random.Generator
@@ -40,6 +42,7 @@ class Stage:
     speakers: Callable[[], Speakers]
     material: Material
     bank: list[list[Floats]]
+    sparse: bool = False
 
     @property
     def seconds(self) -> float:
