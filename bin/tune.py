@@ -23,6 +23,9 @@ from audioseg_xai.errors import CorpusError
     help="Model directory (repeatable: several students become one).",
 )
 @click.option(
+    "--average", is_flag=True, help="Several models become the mean of their weights instead."
+)
+@click.option(
     "--archive",
     "archives",
     required=True,
@@ -56,6 +59,7 @@ from audioseg_xai.errors import CorpusError
 @device_option
 def cli(
     models: tuple[Path, ...],
+    average: bool,
     archives: tuple[Path, ...],
     tests: dict[str, Path],
     pool: Path | None,
@@ -75,9 +79,14 @@ def cli(
     those of --test and --pool are but reported in the card, with what is mistaken for what.
 
     Several students of one architecture are joined first: the result has the components of all,
-    and decides and explains by the mean of their logits.
+    and decides and explains by the mean of their logits. With --average they become one of their
+    size, with the mean of their weights: for states of one training.
     """
+    if average and len(models) < 2:
+        raise click.UsageError("--average needs two --model at least")
+
     from audioseg_xai.corpora.pool import Pool
+    from audioseg_xai.models.averaged import average_models
     from audioseg_xai.models.directory import load_model, save_model
     from audioseg_xai.models.joined import one_student
     from audioseg_xai.training.listening import Listener
@@ -89,7 +98,8 @@ def cli(
     if relevance_threshold is not None:
         update["relevance_threshold"] = relevance_threshold
     sources = Pool.read(pool).of_split(split) if pool is not None else []
-    tuned = one_student([load_model(folder) for folder in models])
+    loaded = [load_model(folder) for folder in models]
+    tuned = average_models(loaded) if average else one_student(loaded)
     listener = Listener(device, upstream_checkpoint)
     set_thresholds(tuned, archives, listener, name)
     for called, folder in tests.items():

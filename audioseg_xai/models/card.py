@@ -110,6 +110,9 @@ def _training(origin: dict[str, Any]) -> str:
 
 def _way(origin: dict[str, Any]) -> str:
     """Return how a network was trained, empty where nothing is known."""
+    if averaged := origin.get("averaged"):
+        ways = "; ".join(_way(state).rstrip(".") or "not known" for state in averaged)
+        return f"The mean of the weights of {len(averaged)} networks: {ways}."
     loss = origin.get("config", {}).get("loss")
     if not loss:
         return ""
