@@ -59,8 +59,9 @@ def test_it_is_a_student_that_was_trained_to_be_faithful(model: Model) -> None:
     parts = model.config.provenance["parts"]
     assert len(parts) == model.config.network.branches
     for part in parts:
-        assert part["config"]["loss"]["epsilon"] > 0
-        assert part["inputs"]["start"]  # the distilled student
+        for state in part["averaged"]:
+            assert state["config"]["loss"]["epsilon"] > 0
+            assert state["inputs"]["start"]  # the distilled student
     assert model.config.weights_sha256 == model.digest
 
 
