@@ -20,10 +20,12 @@ from audioseg_xai.errors import CorpusError
     multiple=True,
     type=Path,
     metavar="DIR",
-    help="Model directory (repeatable: several students become one).",
+    help="Model directory (repeatable: several become one).",
 )
 @click.option(
-    "--average", is_flag=True, help="Several models become the mean of their weights instead."
+    "--average",
+    is_flag=True,
+    help="Several states of one training become the mean of their weights.",
 )
 @click.option(
     "--archive",

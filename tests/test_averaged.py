@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from dummies import save_student
+from dummies import save_student, student_config
 from test_tuning import run_tune, write_archive
 
 from audioseg_xai.errors import ModelError
 from audioseg_xai.models.averaged import average_models
 from audioseg_xai.models.card import render_card
+from audioseg_xai.models.configs import TCNConfig
 from audioseg_xai.models.directory import Model, load_model, save_model
+from audioseg_xai.models.networks import Student
 
 
 def states(folder: Path, number: int) -> list[Model]:
@@ -48,9 +50,31 @@ def test_the_card_tells_of_each_state(tmp_path: Path) -> None:
         model.config = model.config.model_copy(update={"provenance": origin})
     card = render_card(average_models(models).config)
     assert (
-        "The mean of the weights of 2 networks: By design, from labels alone. Weights of the loss: "
-        "beta 1; Distilled from a teacher. Weights of the loss: alpha 2, beta 1.\n"
+        "The mean of the weights of 2 networks: (1) By design, from labels alone. Weights of the "
+        "loss: beta 1. (2) Distilled from a teacher. Weights of the loss: alpha 2, beta 1.\n"
     ) in card
+
+
+def test_the_card_of_states_of_which_nothing_is_known_says_nothing(tmp_path: Path) -> None:
+    models = states(tmp_path, 2)
+    for model in models:
+        model.config = model.config.model_copy(update={"provenance": {}})
+    assert "mean of the weights" not in render_card(average_models(models).config)
+
+
+def test_figures_of_the_states_are_not_those_of_the_mean(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="figures of merit"):
+        save_model(average_models(states(tmp_path, 2)), tmp_path / "mean")
+
+
+def test_only_networks_of_a_kind_are_averaged(tmp_path: Path) -> None:
+    first, same = states(tmp_path, 2)
+    other = Student(student_config(tcn=TCNConfig(channels=8, blocks=3, repeats=1)))
+    config = first.config.model_copy(update={"network": other.config})
+    with pytest.raises(ModelError, match=r"other: is of another network than .*tcn: .*'blocks': 3"):
+        average_models([first, Model(other, config, tmp_path / "other")])
+    with pytest.raises(ModelError, match=r"has the weights of .*: name each once"):
+        average_models([first, same, first])
 
 
 def test_students_of_other_dictionaries_have_no_mean(tmp_path: Path) -> None:

@@ -59,6 +59,7 @@ def test_it_is_a_student_that_was_trained_to_be_faithful(model: Model) -> None:
     parts = model.config.provenance["parts"]
     assert len(parts) == model.config.network.branches
     for part in parts:
+        assert len(part["averaged"]) > 1
         for state in part["averaged"]:
             assert state["config"]["loss"]["epsilon"] > 0
             assert state["inputs"]["start"]  # the distilled student

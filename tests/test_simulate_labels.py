@@ -118,10 +118,10 @@ def test_overlap_is_where_turns_meet_when_it_is_loosened_like_speech() -> None:
     canvas = Canvas(8 * RATE)
     lay(canvas, 0, 1.0, 1.0)
     lay(canvas, 0, 2.4, 1.0)  # a pause of 0.4 s, of which padding leaves 0.2 s: filled
-    lay(canvas, 1, 1.8, 1.0)
+    lay(canvas, 1, 2.05, 0.3)  # wholly in that pause
     loose = {"pad": 0.1, "gap": 0.3, "overlap_pad": 0.1, "overlap_gap": 0.3}
     found = canvas.segments(config(speech_labels=loose))
-    assert found == [Segment(0.9, 3.5, "speech"), Segment(1.7, 2.9, "overlap")]
+    assert found == [Segment(0.9, 3.5, "speech"), Segment(1.95, 2.45, "overlap")]
 
 
 def test_one_speaker_alone_never_overlaps() -> None:

@@ -16,9 +16,11 @@ from audioseg_xai.models.networks import Student
 def average_models(models: Sequence[Model]) -> Model:
     """Return the network whose weights are the mean of those of several.
 
-    Of networks that lie along one training, or began at the same one, the mean is often better
-    than any, at the cost of one (Wortsman et al., "Model soups", ICML 2022). The mean of networks
-    that were trained apart from the start is good for nothing: `join_students` is for these.
+    The mean of states along one training (Izmailov et al., "Averaging weights leads to wider
+    optima", UAI 2018), or of networks that went on from the same one (Wortsman et al., "Model
+    soups", ICML 2022), is often better than any, at the cost of one. The mean of networks that
+    were trained apart from the start is good for nothing: `join_students` is for these. Means and
+    variances of the norms are averaged like weights, not estimated again.
 
     Parameters
     ----------
@@ -34,8 +36,8 @@ def average_models(models: Sequence[Model]) -> Model:
     Raises
     ------
     ModelError
-        If there is but one, or one is of another architecture or dictionary than the first, or is
-        there twice.
+        If there is but one, or one is of another architecture or dictionary than the first, was
+        taught other classes, or is there twice.
     """
     if len(models) < 2:
         raise ModelError("a mean of weights needs two models at least")
@@ -48,7 +50,7 @@ def average_models(models: Sequence[Model]) -> Model:
 
 
 def _mean(values: Sequence[torch.Tensor]) -> torch.Tensor:
-    if not values[0].is_floating_point():  # batches that a norm has seen
+    if not values[0].is_floating_point():  # counts, such as of batches: those of the first
         return values[0]
     return torch.stack([value.double() for value in values]).mean(0).to(values[0].dtype)
 

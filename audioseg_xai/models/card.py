@@ -108,11 +108,19 @@ def _training(origin: dict[str, Any]) -> str:
     return "\n".join(["## How it was trained\n", *lines, ""])
 
 
+_COMBINED = {
+    "averaged": "The mean of the weights of {} networks",
+    "parts": "{} students side by side",
+}
+"""Under what name a provenance has those of several networks, and what was made of them."""
+
+
 def _way(origin: dict[str, Any]) -> str:
     """Return how a network was trained, empty where nothing is known."""
-    if averaged := origin.get("averaged"):
-        ways = "; ".join(_way(state).rstrip(".") or "not known" for state in averaged)
-        return f"The mean of the weights of {len(averaged)} networks: {ways}."
+    for name, what in _COMBINED.items():
+        if states := [_way(state) for state in origin.get(name, [])]:
+            known = (f"({n}) {way or 'Not known.'}" for n, way in enumerate(states, start=1))
+            return f"{what.format(len(states))}: {' '.join(known)}" if any(states) else ""
     loss = origin.get("config", {}).get("loss")
     if not loss:
         return ""

@@ -31,16 +31,20 @@ def check_alike(models: Sequence[Model], what: str) -> None:
     for number, model in enumerate(models):
         if model.config.network != first.config.network:
             raise ModelError(
-                f"{model.folder}: is of another network than {first.folder}: only models with the "
-                f"same 'network' settings are {what}"
+                f"{model.folder}: is of another network than {first.folder} "
+                f"({_differing(model, first)}): only models with the same 'network' settings are "
+                f"{what}"
             )
         if model.config.decoding.keys() != first.config.decoding.keys():
             raise ModelError(
                 f"{model.folder}: was taught {', '.join(model.config.decoding)}, {first.folder} "
                 f"{', '.join(first.config.decoding)}: they must be the same"
             )
-        if model.digest and model.digest in [other.digest for other in models[:number]]:
-            raise ModelError(f"{model.folder}: has the weights of another one: name each once")
+        for other in models[:number]:
+            if model.digest and model.digest == other.digest:
+                raise ModelError(
+                    f"{model.folder}: has the weights of {other.folder}: name each once"
+                )
 
 
 def combined_config(models: Sequence[Model], network: NetworkConfig, role: str) -> ModelConfig:
@@ -57,6 +61,11 @@ def combined_config(models: Sequence[Model], network: NetworkConfig, role: str) 
         Its own architecture.
     role : {'parts', 'averaged'}
         Under what name its provenance has that of each.
+
+    Returns
+    -------
+    ModelConfig
+        Of a model that cannot be saved before it has figures of its own.
     """
     kind = models[0].config.network.kind
     digests = {f"{kind}_{number}": model.digest for number, model in enumerate(models, start=1)}
@@ -72,6 +81,16 @@ def combined_config(models: Sequence[Model], network: NetworkConfig, role: str) 
         "weights_sha256": "",
     }
     return models[0].config.model_copy(update=changes)
+
+
+def _differing(model: Model, first: Model) -> str:
+    """Return which settings of two networks differ, with both values."""
+    ours, theirs = (each.config.network.model_dump() for each in (model, first))
+    return ", ".join(
+        f"{name}: {ours.get(name)} and {theirs.get(name)}"
+        for name in sorted(ours.keys() | theirs.keys())
+        if ours.get(name) != theirs.get(name)
+    )
 
 
 def _united(tables: Iterable[list[dict[str, Any]]]) -> list[dict[str, Any]]:

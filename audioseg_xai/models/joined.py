@@ -38,7 +38,7 @@ def join_students(models: Sequence[Model]) -> Model:
     ------
     ModelError
         If one is no student, has branches already, cannot be a branch, is of another architecture
-        than the first, or is there twice.
+        than the first, was taught other classes, or is there twice.
     """
     for model in models:
         _check(model)

@@ -130,8 +130,10 @@ class NoiseConfig(Config):
     debate_level: Range = (-20.0, -5.0)
     floor: Probability = Field(default=0.7, description="share with an unlabelled floor")
     floor_level: Range = (-65.0, -35.0)
-    sparse_floor: float = Field(
-        default=0.0, description="highest floor where hardly anybody speaks: louder, it is noise"
+    sparse_floor: float | None = Field(
+        default=None,
+        description="highest floor where hardly anybody speaks, in dB over the reference: what "
+        "would be louder, and is never labelled, is as loud as that",
     )
     faint: Probability = Field(
         default=0.0, description="share of conversations with faint unlabelled sounds, breaths"

@@ -107,8 +107,7 @@ class Simulator:
         if scene in SPEAKING:
             _add_faint(stage)
         if scene != "quiet" and stage.chance(self.config.noise.floor):
-            level = stage.uniform(self.config.noise.floor_level)
-            floor(stage, min(level, self.config.noise.sparse_floor) if stage.sparse else level)
+            floor(stage, _floor_level(stage))
         samples = _finished(canvas.samples, scene, self.config, rng)
         return Mixture(samples, canvas.segments(self.config), scene, canvas.stems)
 
@@ -131,6 +130,11 @@ def num_recordings(hours: float, seed: int, config: SimulationConfig) -> int:
 def _duration(rng: np.random.Generator, config: SimulationConfig) -> float:
     short = rng.random() < config.short
     return float(rng.uniform(*(config.short_duration if short else config.duration)))
+
+
+def _floor_level(stage: Stage) -> float:
+    level, highest = stage.uniform(stage.config.noise.floor_level), stage.config.noise.sparse_floor
+    return min(level, highest) if stage.sparse and highest is not None else level
 
 
 def _add_faint(stage: Stage) -> None:
