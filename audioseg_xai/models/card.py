@@ -98,14 +98,19 @@ def _decoding(config: ModelConfig) -> str:
 
 def _training(origin: dict[str, Any]) -> str:
     parts = origin.get("parts", [])
-    lines = [_way(part) for part in parts or [origin]]
-    if not any(lines):
+    lines = _ways(parts or [origin])
+    if not lines:
         return ""
     if parts:
-        lines = [line or "Not known." for line in lines]
         joined = f"{len(parts)} students side by side, trained apart:\n"
         lines = [joined, *(f"{number}. {line}" for number, line in enumerate(lines, start=1))]
     return "\n".join(["## How it was trained\n", *lines, ""])
+
+
+def _ways(origins: list[dict[str, Any]]) -> list[str]:
+    """Return how each of several networks was trained, nothing where it is known of none."""
+    ways = [_way(origin) for origin in origins]
+    return [way or "Not known." for way in ways] if any(ways) else []
 
 
 _COMBINED = {
@@ -118,9 +123,9 @@ _COMBINED = {
 def _way(origin: dict[str, Any]) -> str:
     """Return how a network was trained, empty where nothing is known."""
     for name, what in _COMBINED.items():
-        if states := [_way(state) for state in origin.get(name, [])]:
-            known = (f"({n}) {way or 'Not known.'}" for n, way in enumerate(states, start=1))
-            return f"{what.format(len(states))}: {' '.join(known)}" if any(states) else ""
+        if states := _ways(origin.get(name, [])):
+            numbered = (f"({number}) {way}" for number, way in enumerate(states, start=1))
+            return f"{what.format(len(states))}: {' '.join(numbered)}"
     loss = origin.get("config", {}).get("loss")
     if not loss:
         return ""
